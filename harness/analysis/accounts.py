@@ -1,0 +1,81 @@
+"""Every operation is accounted for: planned = sent + dropped; sent = done + failed + timed out."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from harness.results import DONE, DROPPED, FAILURES, OUTCOMES, TIMEOUT, Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Operations of the measured window by what became of them."""
+
+    planned: int = 0
+    sent: int = 0
+    dropped: int = 0
+    done: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    late: int = 0
+    """Timed out, and answered after that."""
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(**{k: v + getattr(other, k) for k, v in asdict(self).items()})
+
+    @property
+    def imbalances(self) -> list[str]:
+        """What does not add up, in words."""
+        wrong = []
+        if self.planned != self.sent + self.dropped:
+            wrong.append(f"planned {self.planned} is not sent {self.sent} + dropped {self.dropped}")
+        if self.sent != self.done + self.failed + self.timed_out:
+            wrong.append(
+                f"sent {self.sent} is not done {self.done} + failed {self.failed}"
+                f" + timed out {self.timed_out}"
+            )
+        return wrong
+
+
+def count(samples: Samples) -> Counts:
+    """The accounts of one trial's measured window, each side counted on its own.
+
+    `sent` counts rows with a sent instant, the others count outcomes, so that the two sides of an
+    account come from different columns.
+    """
+    measured = samples.measured
+    by_outcome = np.bincount(samples.outcome[measured], minlength=len(OUTCOMES))
+    late = measured & (samples.outcome == TIMEOUT) & (samples.done != 0)
+    return Counts(
+        planned=int(measured.sum()),
+        sent=int((samples.sent[measured] != 0).sum()),
+        dropped=int(by_outcome[DROPPED]),
+        done=int(by_outcome[DONE]),
+        failed=int(by_outcome[OUTCOMES.index(FAILURES[0]) :].sum()),
+        timed_out=int(by_outcome[TIMEOUT]),
+        late=int(late.sum()),
+    )
+
+
+def failures(samples: Samples) -> dict[str, int]:
+    """How often each kind of failure occurred in the measured window; kinds that did not are left
+    out."""
+    by_outcome = np.bincount(samples.outcome[samples.measured], minlength=len(OUTCOMES))
+    return {
+        w: int(by_outcome[OUTCOMES.index(w)]) for w in FAILURES if by_outcome[OUTCOMES.index(w)]
+    }
+
+
+def implausible(samples: Samples) -> list[str]:
+    """Orders of instants that cannot be, in words.
+
+    `processed` is compared only where the server's clock is this machine's: by the caller.
+    """
+    wrong = []
+    sent = samples.sent != 0
+    done = samples.outcome == DONE
+    if (samples.sent[sent] < samples.planned[sent]).any():
+        wrong.append("operations sent before they were planned")
+    if (samples.done[done] <= samples.sent[done]).any():
+        wrong.append("operations done before they were sent")
+    return wrong

@@ -1,0 +1,119 @@
+"""Order statistics of one trial, and their middle over trials. Pure.
+
+A percentile ranks all operations it is about. Those that have no value (dropped, failed, timed
+out) rank as +infinity, so that a system under test cannot look better by not answering.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9}
+Z95 = 1.96
+CURVE_POINTS = (
+    *range(1, 90),
+    *(90 + tenth / 10 for tenth in range(90)),
+    *(99 + hundredth / 100 for hundredth in range(90)),
+    *(99.9 + thousandth / 1000 for thousandth in range(91)),
+)
+
+
+def resolvable(count: int, percentile: float) -> bool:
+    """Whether a sample of `count` has a 95% upper bound for a percentile inside itself.
+
+    The bound is the order statistic of rank n p + 1.96 sqrt(n p (1 - p)): the normal approximation
+    to the binomial count of values below the quantile (Conover, Practical Nonparametric
+    Statistics, 3rd ed., section 3.2).
+    """
+    share = percentile / 100
+    return count * share + Z95 * math.sqrt(count * share * (1 - share)) <= count
+
+
+def percentile_of(ascending: npt.NDArray[np.float64], count: int, percentile: float) -> float:
+    """The nearest-rank percentile of `count` values, of which the finite ones are `ascending`.
+
+    +infinity where the rank falls among those without a value; NaN where `count` does not resolve
+    the percentile.
+    """
+    if not resolvable(count, percentile):
+        return math.nan
+    # Rounded first: 1000 * 0.999 is 999.0000000000001 in floating point.
+    rank = max(1, math.ceil(round(count * percentile / 100, 6)))
+    return float(ascending[rank - 1]) if rank <= len(ascending) else math.inf
+
+
+def middle(values: Sequence[float]) -> float:
+    """The median over trials; NaN if any trial cannot tell."""
+    if not values or any(math.isnan(value) for value in values):
+        return math.nan
+    ranked = sorted(values)
+    half = len(ranked) // 2
+    if len(ranked) % 2:
+        return ranked[half]
+    # Two infinities have no difference, so the mean is not taken as a + (b - a) / 2.
+    return (
+        ranked[half - 1]
+        if ranked[half - 1] == ranked[half]
+        else sum(ranked[half - 1 : half + 1]) / 2
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Percentiles of one quantity: of a trial, or the medians over a cell's trials.
+
+    +infinity: beyond what was waited for (censored). NaN: not resolvable.
+    """
+
+    p50: float
+    p90: float
+    p99: float
+    p99_9: float
+    max: float
+
+    def to_json(self) -> dict[str, float | bool | list[str] | None]:
+        """As in summary.json: null for both kinds without a number, told apart beside them."""
+        values = {name: getattr(self, name) for name in (*PERCENTILES, "max")}
+        return {
+            **{k: round(v, 6) if math.isfinite(v) else None for k, v in values.items()},
+            "censored": any(math.isinf(v) for v in values.values()),
+            "not_resolvable": [k for k, v in values.items() if math.isnan(v)],
+        }
+
+
+def distribution(values: npt.NDArray[np.float64], count: int) -> Distribution:
+    """Of `count` operations, `values` (any order) being those that have one."""
+    ascending = np.sort(values)
+    if count == 0:
+        return Distribution(math.nan, math.nan, math.nan, math.nan, math.nan)
+    largest = float(ascending[-1]) if len(ascending) == count else math.inf
+    marks = {
+        name: percentile_of(ascending, count, percentile)
+        for name, percentile in PERCENTILES.items()
+    }
+    return Distribution(**marks, max=largest)
+
+
+def middle_distribution(trials: Sequence[Distribution]) -> Distribution:
+    """Each percentile's median over trials."""
+    return Distribution(
+        **{n: middle([getattr(t, n) for t in trials]) for n in (*PERCENTILES, "max")}
+    )
+
+
+def curve(trials: Sequence[tuple[npt.NDArray[np.float64], int]]) -> list[tuple[float, float]]:
+    """(percentile, median over trials) for a chart, up to the last that is resolvable and finite.
+
+    Each trial is its values in any order and its number of operations.
+    """
+    ascending = [(np.sort(values), count) for values, count in trials]
+    points = []
+    for percentile in CURVE_POINTS:
+        value = middle([percentile_of(a, n, percentile) for a, n in ascending])
+        if not math.isfinite(value):
+            break
+        points.append((float(percentile), value))
+    return points

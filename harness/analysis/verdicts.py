@@ -1,0 +1,102 @@
+"""What may be concluded from a cell: a closed list of reasons, each with its remedy."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """From best to worst; a cell has the worst that one of its reasons gives."""
+
+    VALID = "valid"
+    QUALIFIED = "qualified"
+    INVALID = "invalid"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Code(StrEnum):
+    """Every reason there is."""
+
+    SHARED_CORE = "shared_core"
+    UNDER_SAMPLED = "under_sampled"
+    FEWER_TRIALS = "fewer_trials"
+    OVERLOADED = "overloaded"
+    CLIENT_LIMITED = "client_limited"
+    GENERATOR_BOUND = "generator_bound"
+    ACCOUNTS = "accounts"
+    IMPLAUSIBLE = "implausible"
+    TRIAL_FAILED = "trial_failed"
+    SERVER_DIED = "server_died"
+    REJECTED = "rejected"
+    DISCONNECTED = "disconnected"
+    PROTOCOL = "protocol"
+    WRONG_REPLY = "wrong_reply"
+    NO_COMPLETIONS = "no_completions"
+    NOT_RUN = "not_run"
+
+
+RULES: dict[Code, tuple[Status, str]] = {
+    Code.SHARED_CORE: (
+        Status.QUALIFIED,
+        "run on two processors or more, so that server and generator have their own",
+    ),
+    Code.UNDER_SAMPLED: (Status.QUALIFIED, "a longer --duration or a higher --rate"),
+    Code.FEWER_TRIALS: (Status.QUALIFIED, "run again and let it finish"),
+    Code.OVERLOADED: (
+        Status.QUALIFIED,
+        "a lower --rate shows what the style does when it keeps up",
+    ),
+    Code.CLIENT_LIMITED: (
+        Status.QUALIFIED,
+        "read this throughput as the client library's; the service might carry more",
+    ),
+    Code.GENERATOR_BOUND: (
+        Status.INVALID,
+        "a lower --rate, or a machine with more or quieter processors",
+    ),
+    Code.ACCOUNTS: (Status.INVALID, "report this as a defect of orderbench, with the run's folder"),
+    Code.IMPLAUSIBLE: (
+        Status.INVALID,
+        "report this as a defect of orderbench, with the run's folder",
+    ),
+    Code.TRIAL_FAILED: (Status.FAILED, "see the run's logs/"),
+    Code.SERVER_DIED: (Status.FAILED, "see the run's logs/"),
+    Code.REJECTED: (Status.FAILED, "the service must accept the orders of the scenario"),
+    Code.DISCONNECTED: (Status.FAILED, "see whether the service restarted or refused connections"),
+    Code.PROTOCOL: (Status.FAILED, "the service must answer as its style does; see the details"),
+    Code.WRONG_REPLY: (
+        Status.FAILED,
+        "correct the service: it answered with another order's result",
+    ),
+    Code.NO_COMPLETIONS: (Status.FAILED, "see whether the service answers at all"),
+    Code.NOT_RUN: (Status.SKIPPED, "run again and let it finish"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a verdict is what it is."""
+
+    code: Code
+    detail: str
+
+    def to_json(self) -> dict[str, str]:
+        """As in summary.json."""
+        return {"code": self.code.value, "detail": self.detail, "remedy": RULES[self.code][1]}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A cell's status and all reasons for it."""
+
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        """The worst status that a reason gives; valid without any."""
+        order = list(Status)
+        return max((RULES[r.code][0] for r in self.reasons), key=order.index, default=Status.VALID)
+
+    def to_json(self) -> dict[str, object]:
+        """As in summary.json."""
+        return {"status": self.status.value, "reasons": [r.to_json() for r in self.reasons]}

@@ -1,0 +1,28 @@
+"""`bench.py report RUN`"""
+
+import argparse
+from pathlib import Path
+
+from harness.scenario import BadInput
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("run", type=Path, help="a run's folder")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Rebuild everything after trials/."""
+    from rich.console import Console
+
+    from harness.report.build import build_report
+    from harness.report.console import print_summary
+
+    try:
+        summary = build_report(options.run)
+    except (ValueError, OSError) as error:
+        raise BadInput([str(error)]) from None
+    console = Console()
+    print_summary(summary, console)
+    console.print(f"report: {options.run / 'report.html'}", highlight=False, soft_wrap=True)
+    return 0

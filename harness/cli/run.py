@@ -1,0 +1,146 @@
+"""`bench.py run [SCENARIO]`"""
+
+import argparse
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from clients import catalog
+from harness.cli.paths import RESULTS, scenario_path
+from harness.plan import Plan, make_plan
+from harness.scenario import BadInput, load_scenario
+
+DEFAULT = "compare"
+
+
+def numbers(text: str) -> list[Any]:
+    """`1,2.5` as [1, 2.5]; a word that is no number stays one, for the scenario to refuse."""
+    return [number(word) for word in text.split(",")]
+
+
+def number(text: str) -> Any:
+    """A whole number where it is one, else a fraction, else the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options. Values are checked with the scenario, to report all at once."""
+    parser.add_argument("scenario", nargs="?", default=DEFAULT, help="a name, or a .toml file")
+    parser.add_argument("--styles", metavar="S,...", type=lambda text: text.split(","))
+    parser.add_argument("--rate", metavar="R,...", type=numbers, help="operations a second")
+    parser.add_argument("--users", metavar="N,...", type=numbers, help="users of closed loops")
+    parser.add_argument("--duration", metavar="S", type=number, help="measured seconds a trial")
+    parser.add_argument("--repeats", metavar="N", type=number, help="trials a cell")
+    parser.add_argument("--seed", metavar="N", type=number)
+    parser.add_argument("--items", metavar="N,...", type=numbers, help="lines an order")
+    parser.add_argument(
+        "--target",
+        metavar="STYLE=ADDRESS",
+        action="append",
+        default=[],
+        help="drive a service that already runs, instead of starting one; may be repeated",
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="must not exist, or be empty")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 3 if anything had to be skipped"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Plan, run, report."""
+    plan, targets, folder = prepare(options)
+    command = ["python3", "bench.py", *sys.argv[1:]]
+
+    from rich.console import Console
+
+    from harness.report.console import ConsoleWatcher, print_summary
+    from harness.run import execute
+
+    console = Console()
+    minutes, seconds = divmod(round(plan.seconds), 60)
+    console.print(plan.scenario.question, style="bold", markup=False, highlight=False)
+    console.print(
+        f"{len(plan.cells)} cells, {len(plan.trials)} trials, about {minutes}:{seconds:02d};"
+        f" results in {_shown(folder)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    watcher = ConsoleWatcher(plan, console)
+    try:
+        complete = execute(plan, folder, targets, command, watcher)
+    finally:
+        watcher.close()
+
+    from harness.report.build import build_report
+
+    summary = build_report(folder)
+    print_summary(summary, console)
+    console.print(f"report: {_shown(folder / 'report.html')}", highlight=False, soft_wrap=True)
+    if not complete:
+        console.print("interrupted: the results are partial", style="red")
+        return 130
+    if summary.failed:
+        return 1
+    return 3 if options.strict and summary.skipped else 0
+
+
+def prepare(options: argparse.Namespace) -> tuple[Plan, dict[str, str], Path]:
+    """Check everything that the user gave. Raises BadInput with every mistake; writes nothing."""
+    problems: list[str] = []
+    plan: Plan | None = None
+    overrides = {
+        f"--{name}": getattr(options, name)
+        for name in ("styles", "rate", "users", "duration", "repeats", "seed", "items")
+    }
+    try:
+        path = scenario_path(options.scenario)
+        plan = make_plan(load_scenario(path, overrides))
+    except BadInput as error:
+        problems += error.problems
+    targets = _targets(options.target, plan, problems)
+    name = f"{Path(options.scenario).stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = options.out if options.out is not None else _unused(RESULTS / name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        problems.append(f"--out: {folder} is not empty; name a folder that does not exist")
+    if problems or plan is None:
+        raise BadInput(problems)
+    return plan, targets, folder
+
+
+def _targets(given: list[str], plan: Plan | None, problems: list[str]) -> dict[str, str]:
+    targets: dict[str, str] = {}
+    for word in given:
+        style, equals, address = word.partition("=")
+        if not equals or not address:
+            problems.append(f"--target: {word!r} is not STYLE=ADDRESS, as in rest=http://host:8080")
+        elif style not in catalog.styles():
+            problems.append(
+                f"--target: unknown style {style!r}; styles: {', '.join(catalog.styles())}"
+            )
+        elif plan is not None and style not in {c.variant.style for c in plan.cells}:
+            problems.append(f"--target: {style} is not in this run; add it with --styles")
+        else:
+            targets[style] = address
+    return targets
+
+
+def _unused(folder: Path) -> Path:
+    candidate, number = folder, 2
+    while candidate.exists():
+        candidate = folder.with_name(f"{folder.name}-{number}")
+        number += 1
+    return candidate
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,58 @@
+"""`bench.py serve STYLE`"""
+
+import argparse
+import asyncio
+import signal
+
+from clients import catalog
+from harness.scenario import BadInput
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("style", help=", ".join(e for e in catalog.styles() if e != "noop"))
+    parser.add_argument("--bind", metavar="HOST", default="127.0.0.1", help="default: 127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="default: any free port")
+    parser.add_argument(
+        "--service-time-ms", metavar="MS", type=float, default=0.0, help="work an order, default 0"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run a server until Ctrl-C."""
+    try:
+        entry = catalog.find(options.style)
+    except LookupError as error:
+        raise BadInput([f"serve: {error}"]) from None
+    if not entry.server:
+        raise BadInput([f"serve: {entry.style} has no server"])
+    return asyncio.run(_serve(options))
+
+
+async def _serve(options: argparse.Namespace) -> int:
+    from harness.rig.process import Rig, RigError
+    from harness.rig.server import start_server
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with Rig() as rig:
+        try:
+            server = await start_server(
+                rig,
+                options.style,
+                options.service_time_ms,
+                host=options.bind,
+                port=options.port,
+            )
+        except RigError as error:
+            print(error)
+            return 1
+        print(f"{options.style} listens at {server.address}; Ctrl-C ends it", flush=True)
+        server.process.exited.add_done_callback(lambda _: stop.set())
+        await stop.wait()
+        if server.process.exited.done():
+            print(f"the server ended with code {server.process.exited.result()}")
+            return 1
+        await rig.stop(server.process)
+    return 0

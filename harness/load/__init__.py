@@ -1,0 +1,1 @@
+"""The generator: a child process that sends one trial's operations."""

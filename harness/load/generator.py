@@ -1,0 +1,164 @@
+"""Sends one trial's operations: open loop from planned instants, or a closed loop of users."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from clients.base import DriverError, Failure
+from harness.load.lanes import Lanes
+from harness.load.pacer import Pacer, best_pacer
+from harness.load.recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 0.01
+STUCK_S = 10.0
+
+Perform = Callable[[int, int], Awaitable[int]]
+"""(operation, lane) -> the server's `processed` instant, or DriverError."""
+
+
+class Generator:
+    """The in-flight window, its timeouts and its record; `open_loop` and `closed_loop` drive it.
+
+    A timeout counts from `sent`. One sweep over the window looks for operations that are past it,
+    so an operation costs no timer; whether an answer came in time is judged by its own instant,
+    not by the sweep's.
+    """
+
+    def __init__(
+        self, perform: Perform, lanes: Lanes, recorder: Recorder, in_flight: int, timeout_s: float
+    ) -> None:
+        self._perform = perform
+        self._lanes = lanes
+        self._recorder = recorder
+        self._in_flight = in_flight
+        self._timeout_ns = round(timeout_s * 1e9)
+        self._open: dict[int, asyncio.Task[None]] = {}
+        self._expired: set[int] = set()
+        self._sweep_handle: asyncio.TimerHandle | None = None
+        self.loop_lag_ns: list[int] = []
+        self.pacer_name = ""
+
+    async def open_loop(self) -> None:
+        """Send every operation at its planned instant; returns when all have ended.
+
+        An operation whose instant finds the window full is dropped, never queued.
+        """
+        loop = asyncio.get_running_loop()
+        recorder, window, limit = self._recorder, self._open, self._in_flight
+        planned, count = recorder.planned, recorder.count
+        clock, create_task, operate = time.monotonic_ns, loop.create_task, self._operate
+        following = 0
+        all_sent = loop.create_future()
+        pacer: Pacer
+
+        def due() -> None:
+            nonlocal following
+            now = clock()
+            number = following
+            while number < count and planned[number] <= now:
+                if len(window) >= limit:
+                    recorder.drop(number)
+                else:
+                    window[number] = create_task(operate(number))
+                number += 1
+            following = number
+            if number < count:
+                pacer.arm(planned[number])
+            elif not all_sent.done():
+                pacer.close()
+                all_sent.set_result(None)
+
+        pacer = best_pacer(loop, due)
+        self.pacer_name = pacer.name
+        self._sweep(clock())
+        try:
+            pacer.arm(planned[0] if count else clock())
+            await all_sent
+            await self._drain()
+        finally:
+            self._stop_sweep()
+
+    async def closed_loop(self, users: int, think_s: float, until_ns: int) -> None:
+        """Let `users` place one operation after the other until an instant; returns when all have
+        ended. `planned` is the instant at which a user became ready."""
+        self.pacer_name = "closed loop"
+        self._sweep(time.monotonic_ns())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(users):
+                    group.create_task(self._user(think_s, until_ns))
+        finally:
+            self._stop_sweep()
+
+    async def _user(self, think_s: float, until_ns: int) -> None:
+        clock, add, window = time.monotonic_ns, self._recorder.add, self._open
+        task = asyncio.current_task()
+        assert task is not None
+        while (ready := clock()) < until_ns:
+            number = add(ready)
+            window[number] = task
+            before = task.cancelling()
+            await self._operate(number)
+            while task.cancelling() > before:
+                task.uncancel()
+            # An operation that ended without waiting would otherwise keep the loop to itself.
+            await asyncio.sleep(think_s)
+
+    async def _operate(self, number: int) -> None:
+        recorder = self._recorder
+        lane = self._lanes.take()
+        recorder.lane[number] = lane
+        recorder.sent[number] = sent = time.monotonic_ns()
+        try:
+            processed = await self._perform(number, lane)
+            done = time.monotonic_ns()
+            if done - sent > self._timeout_ns:
+                recorder.time_out(number, done)
+            else:
+                recorder.finish(number, processed, done)
+        except asyncio.CancelledError:
+            recorder.time_out(number)
+            if number not in self._expired:
+                raise
+        except DriverError as error:
+            recorder.fail(number, error)
+        except Exception as error:
+            log.exception("driver failed in an unforeseen way")
+            recorder.fail(number, DriverError(Failure.PROTOCOL, f"{type(error).__name__}: {error}"))
+        finally:
+            self._lanes.give(lane)
+            del self._open[number]
+            self._expired.discard(number)
+
+    def _sweep(self, planned_ns: int) -> None:
+        now = time.monotonic_ns()
+        self.loop_lag_ns.append(now - planned_ns)
+        oldest = now - self._timeout_ns
+        sent, expired = self._recorder.sent, self._expired
+        for number, task in self._open.items():
+            if sent[number] > oldest:
+                break
+            # 0: its task has not run yet, so it has not been sent.
+            if sent[number] and number not in expired:
+                expired.add(number)
+                task.cancel()
+        loop = asyncio.get_running_loop()
+        due = now + round(SWEEP_S * 1e9)
+        self._sweep_handle = loop.call_later(SWEEP_S, self._sweep, due)
+
+    def _stop_sweep(self) -> None:
+        if self._sweep_handle is not None:
+            self._sweep_handle.cancel()
+
+    async def _drain(self) -> None:
+        if not self._open:
+            return
+        limit = self._timeout_ns / 1e9 + STUCK_S
+        _, stuck = await asyncio.wait(list(self._open.values()), timeout=limit)
+        if stuck:
+            raise RuntimeError(
+                f"{len(stuck)} operations did not end {STUCK_S:g} s after they were cancelled"
+            )

@@ -1,0 +1,127 @@
+"""What became of every operation, in flat arrays; nothing is worked out while load runs."""
+
+from array import array
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from clients.base import DriverError, Milestone
+from harness.results import DONE, DROPPED, OUTCOMES, TIMEOUT, Samples
+
+CHUNK = 65_536
+_CODE = {word: index for index, word in enumerate(OUTCOMES)}
+_OPEN = -1
+MAX_DETAILS = 20
+
+
+class Recorder:
+    """The sink and the memory of one trial. Columns are indexed by the operation's number.
+
+    An instant that did not happen is 0; an operation that has not ended has outcome -1.
+    """
+
+    def __init__(self, planned: npt.NDArray[np.int64] | None = None) -> None:
+        """With `planned` (absolute nanoseconds) its rows exist from the start; without, each
+        operation is added when its user is ready."""
+        self.planned = array("q")
+        if planned is not None:
+            self.planned.frombytes(planned.astype(np.int64).tobytes())
+        self.count = len(self.planned)
+        self.sent = array("q")
+        self.acked = array("q")
+        self.processed = array("q")
+        self.done = array("q")
+        self.lane = array("i")
+        self.outcome = array("b")
+        self._grow(max(self.count, CHUNK))
+        self.ended = 0
+        self.failed = 0
+        self.stray = 0
+        self.details: Counter[tuple[str, str]] = Counter()
+
+    def _grow(self, by: int) -> None:
+        for column in (self.sent, self.acked, self.processed, self.done):
+            column.frombytes(bytes(8 * by))
+        self.lane.extend(array("i", [-1]) * by)
+        self.outcome.extend(array("b", [_OPEN]) * by)
+
+    def add(self, planned_ns: int) -> int:
+        """A further operation, planned now; returns its number."""
+        number = self.count
+        if number == len(self.sent):
+            self._grow(number)
+        self.planned.append(planned_ns)
+        self.count = number + 1
+        return number
+
+    def drop(self, operation: int) -> None:
+        """The window was full at its planned instant."""
+        self.outcome[operation] = DROPPED
+        self.ended += 1
+        self.failed += 1
+
+    def finish(self, operation: int, processed_ns: int, done_ns: int) -> None:
+        """The right answer came in time."""
+        self.processed[operation] = processed_ns
+        self.done[operation] = done_ns
+        self.outcome[operation] = DONE
+        self.ended += 1
+
+    def time_out(self, operation: int, done_ns: int = 0) -> None:
+        """No answer in time; `done_ns` where it is known to have come too late."""
+        self.done[operation] = done_ns
+        self.outcome[operation] = TIMEOUT
+        self.ended += 1
+        self.failed += 1
+
+    def fail(self, operation: int, error: DriverError) -> None:
+        """The operation failed; the first texts of each kind are kept, and all are counted."""
+        self.outcome[operation] = _CODE[error.failure]
+        self.ended += 1
+        self.failed += 1
+        detail = (str(error.failure), error.detail[:200])
+        if detail in self.details or len(self.details) < MAX_DETAILS:
+            self.details[detail] += 1
+        else:
+            self.details[(str(error.failure), "others")] += 1
+
+    def arrived(
+        self, operation: int, milestone: Milestone, instant_ns: int, origin: str = ""
+    ) -> None:
+        """See Sink.arrived. A result after the timeout is late; any other that nobody waits for is
+        counted as stray."""
+        if not 0 <= operation < self.count:
+            self.stray += 1
+        elif milestone is Milestone.ACKED and self.acked[operation] == 0:
+            self.acked[operation] = instant_ns
+        elif (
+            milestone is Milestone.DONE
+            and self.outcome[operation] == TIMEOUT
+            and self.done[operation] == 0
+        ):
+            self.done[operation] = instant_ns
+        else:
+            self.stray += 1
+
+    def samples(self, window: tuple[int, int], meta: dict[str, object]) -> Samples:
+        """Everything, with `window` (start and end, nanoseconds) marking the measured rows.
+
+        Raises RuntimeError if an operation has not ended: an account would not balance.
+        """
+        count = self.count
+        planned = np.frombuffer(self.planned, np.int64, count)
+        outcome = np.frombuffer(self.outcome, np.int8, count)
+        if (outcome == _OPEN).any():
+            raise RuntimeError(f"{(outcome == _OPEN).sum()} operations have no outcome")
+        return Samples(
+            planned=planned,
+            sent=np.frombuffer(self.sent, np.int64, count),
+            acked=np.frombuffer(self.acked, np.int64, count),
+            processed=np.frombuffer(self.processed, np.int64, count),
+            done=np.frombuffer(self.done, np.int64, count),
+            outcome=outcome,
+            measured=(planned >= window[0]) & (planned < window[1]),
+            lane=np.frombuffer(self.lane, np.int32, count),
+            meta=meta,
+        )

@@ -1,0 +1,1 @@
+"""The parent's eyes: telemetry of processes, and the environment."""

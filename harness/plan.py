@@ -1,0 +1,156 @@
+"""From a scenario to its cells and trials, and the order in which they run. Pure."""
+
+import random
+from dataclasses import dataclass
+from itertools import product
+
+from harness.scenario import BadInput, BurstLoad, ClosedLoad, Load, Scenario
+from harness.variant import Variant, parse_variant
+
+TRIAL_OVERHEAD_S = 1.6
+"""Starting and stopping a server and a generator, as seen on two cores; for the estimate only."""
+MAX_OPERATIONS = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPoint:
+    """One load: a model, and a rate (operations a second) or a number of users."""
+
+    model: str
+    rate: float | None = None
+    users: int | None = None
+    think_s: float = 0.0
+    burst_size: int = 0
+    every_s: float = 0.0
+
+    @property
+    def slug(self) -> str:
+        """The load as a part of a cell's id."""
+        if self.model == "closed":
+            think = f"-think-{self.think_s:g}" if self.think_s else ""
+            return f"closed-{self.users}{think}"
+        burst = f"-{self.burst_size}-every-{self.every_s:g}" if self.model == "burst" else ""
+        return f"{self.model}-{self.rate:.10g}{burst}"
+
+    @property
+    def words(self) -> str:
+        """The load as a reader would say it."""
+        match self.model:
+            case "closed":
+                think = f", {self.think_s:g} s think time" if self.think_s else ""
+                return f"closed loop, {self.users} users{think}"
+            case "burst":
+                return f"{self.rate:g}/s and bursts of {self.burst_size} every {self.every_s:g} s"
+            case "poisson":
+                return f"Poisson {self.rate:g}/s"
+        return f"{self.rate:g}/s"
+
+    @property
+    def mean_rate(self) -> float:
+        """Planned operations a second; 0 in a closed loop."""
+        return (self.rate or 0.0) + (self.burst_size / self.every_s if self.burst_size else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One variant at one load under one condition."""
+
+    id: str
+    variant: Variant
+    load: LoadPoint
+    items: int | None
+    """Lines an order; None for orders of the user's own file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One repeat of a cell. `block` seeds its schedule, which all cells of a block share."""
+
+    cell: Cell
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a run will do, in order."""
+
+    scenario: Scenario
+    cells: tuple[Cell, ...]
+    trials: tuple[Trial, ...]
+
+    @property
+    def trial_seconds(self) -> float:
+        """The planned length of one trial, its set-up included."""
+        return self.scenario.warm_up_s + self.scenario.duration_s + TRIAL_OVERHEAD_S
+
+    @property
+    def seconds(self) -> float:
+        """The planned length of the run."""
+        return len(self.trials) * self.trial_seconds
+
+
+def make_plan(scenario: Scenario) -> Plan:
+    """The plan of a scenario: the same for the same scenario.
+
+    Raises BadInput where the scenario asks for two equal cells, more than MAX_OPERATIONS in a
+    trial, or more than its budget.
+    """
+    cells = tuple(
+        _cell(scenario, parse_variant(style), point, items)
+        for style, point, items in product(
+            scenario.styles,
+            [point for load in scenario.load for point in _points(load)],
+            scenario.order.items if scenario.order.file is None else [None],
+        )
+    )
+    trials = []
+    for block in range(scenario.repeats):
+        order = list(cells)
+        random.Random(f"order/{scenario.seed}/{block}").shuffle(order)
+        trials += [Trial(cell, block) for cell in order]
+    plan = Plan(scenario, cells, tuple(trials))
+    _check(plan)
+    return plan
+
+
+def _points(load: Load) -> list[LoadPoint]:
+    if isinstance(load, ClosedLoad):
+        return [LoadPoint("closed", users=u, think_s=load.think_s) for u in load.users]
+    if isinstance(load, BurstLoad):
+        return [
+            LoadPoint("burst", rate=r, burst_size=load.burst_size, every_s=load.every_s)
+            for r in load.rate
+        ]
+    return [LoadPoint(load.model, rate=r) for r in load.rate]
+
+
+def _cell(scenario: Scenario, variant: Variant, load: LoadPoint, items: int | None) -> Cell:
+    parts = [scenario.operation, variant.slug, load.slug]
+    parts.append("items-file" if items is None else f"items-{items}")
+    if scenario.service.time != "none":
+        parts.append(f"service-{scenario.service.mean_ms:g}ms")
+    return Cell(".".join(parts), variant, load, items)
+
+
+def _check(plan: Plan) -> None:
+    problems = []
+    ids = [cell.id for cell in plan.cells]
+    problems += [
+        f"scenario: cell {repeated} is planned twice; take one of the two out"
+        for repeated in sorted({i for i in ids if ids.count(i) > 1})
+    ]
+    length = plan.scenario.warm_up_s + plan.scenario.duration_s
+    most = max(cell.load.mean_rate for cell in plan.cells) * length
+    if most > MAX_OPERATIONS:
+        problems.append(
+            f"scenario: load.rate: a trial of {most:.3g} operations is more than {MAX_OPERATIONS};"
+            " lower load.rate or duration_s"
+        )
+    budget = plan.scenario.budget_s
+    if budget is not None and plan.seconds > budget:
+        problems.append(
+            f"scenario: budget_s: the plan comes to {plan.seconds:.0f} s, more than {budget:g};"
+            " fewer styles, loads or repeats, or a larger budget_s"
+        )
+    if problems:
+        raise BadInput(problems)

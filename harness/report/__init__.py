@@ -1,0 +1,1 @@
+"""From a Summary to charts, a page and the console."""

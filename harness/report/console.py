@@ -1,0 +1,149 @@
+"""Progress of a run: a live line on a terminal, plain lines elsewhere."""
+
+import math
+import time
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from harness.analysis.stats import Distribution
+from harness.analysis.summary import Summary, TrialResult
+from harness.analysis.verdicts import Status
+from harness.plan import Plan, Trial
+
+COLOURS = {
+    Status.VALID: "green",
+    Status.QUALIFIED: "yellow",
+    Status.INVALID: "red",
+    Status.FAILED: "red",
+    Status.SKIPPED: "red",
+}
+
+
+class ConsoleWatcher:
+    """Says what runs, how long is left, the live rate and failures, and each trial's p99."""
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self._plan = plan
+        self._console = console
+        self._began = time.monotonic()
+        self._number = 0
+        self._live: Progress | None = None
+        if console.is_terminal:
+            self._live = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[left]} left  {task.fields[now]}"),
+                console=console,
+            )
+            self._task = self._live.add_task("", total=plan.seconds, left="", now="")
+            self._live.start()
+
+    def trial_started(self, trial: Trial, number: int) -> None:
+        """See run.Watcher."""
+        self._number = number
+        if self._live is not None:
+            self._live.update(
+                self._task,
+                description=f"{number}/{len(self._plan.trials)} {_words(trial)}",
+                now="starting",
+            )
+            self._advance(0.0)
+
+    def trial_progress(self, elapsed_s: float, rate: float, failed: int) -> None:
+        """See run.Watcher."""
+        if self._live is not None:
+            now = f"{rate:,.0f}/s" + (f"  {failed} failed" if failed else "")
+            self._live.update(self._task, now=now)
+            self._advance(elapsed_s)
+
+    def trial_ended(self, trial: Trial, result: TrialResult) -> None:
+        """See run.Watcher."""
+        counts = result.counts
+        lost = counts.dropped + counts.failed + counts.timed_out
+        self._print(
+            f"{_words(trial)}: p99 {_p99(result.latency, self._plan)}, "
+            f"{result.throughput_per_s:,.0f}/s"
+            + (f", [red]{lost} of {counts.planned} not done[/red]" if lost else "")
+        )
+
+    def trial_failed(self, trial: Trial, reason: str) -> None:
+        """See run.Watcher."""
+        self._print(f"{_words(trial)}: [red]failed[/red]: {escape(reason)}")
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self._live is not None:
+            self._live.stop()
+
+    def _print(self, text: str) -> None:
+        total = len(self._plan.trials)
+        left = "" if self._live else f"  ({_minutes(self._left(0.0, self._number))} left)"
+        where = self._live.console if self._live else self._console
+        where.print(f"{self._number:>{len(str(total))}}/{total} {text}{left}", highlight=False)
+
+    def _left(self, elapsed_s: float, finished: int) -> float:
+        return max(self._plan.seconds - finished * self._plan.trial_seconds - elapsed_s, 0.0)
+
+    def _advance(self, elapsed_s: float) -> None:
+        assert self._live is not None
+        left = self._left(elapsed_s, self._number - 1)
+        self._live.update(self._task, completed=self._plan.seconds - left, left=_minutes(left))
+
+
+def print_summary(summary: Summary, console: Console) -> None:
+    """The table of a run, a row a cell, and the reasons of verdicts that are not valid."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("style", "load"):
+        table.add_column(name)
+    for name in ("p50 ms", "p99 ms", "done/s", "client µs", "server µs"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    timeout = float(summary.info["scenario"]["timeout_s"])
+    for cell in summary.cells:
+        status = cell.verdict.status
+        table.add_row(
+            cell.info["variant"],
+            cell.info["load"]["words"],
+            _milliseconds(cell.latency.p50, timeout),
+            _milliseconds(cell.latency.p99, timeout),
+            "–" if cell.throughput_per_s is None else f"{cell.throughput_per_s:,.0f}",
+            *(_microseconds(cell.cpu_us_per_op[role]) for role in ("generator", "server")),
+            f"[{COLOURS[status]}]{status.value}[/]",
+        )
+    console.print(table)
+    for cell in summary.cells:
+        for reason in cell.verdict.reasons:
+            said = reason.to_json()
+            console.print(
+                f"{cell.info['variant']}, {cell.info['load']['words']}: {said['code']}: "
+                f"{said['detail']}. Remedy: {said['remedy']}.",
+                markup=False,
+                highlight=False,
+            )
+
+
+def _words(trial: Trial) -> str:
+    return f"{trial.cell.variant.name} at {trial.cell.load.words}, trial {trial.block + 1}"
+
+
+def _p99(latency: Distribution, plan: Plan) -> str:
+    text = _milliseconds(latency.p99, plan.scenario.timeout_s)
+    return f"{text} ms" if math.isfinite(latency.p99) else text
+
+
+def _milliseconds(value: float, timeout_s: float) -> str:
+    if math.isnan(value):
+        return "not resolvable"
+    return f"> {timeout_s:g} s" if math.isinf(value) else f"{value:.2f}"
+
+
+def _microseconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,259 @@
+"""The wall between measuring and reading: what a run leaves on disk, written whole or not at all.
+
+results/README.md says what the files are. Instants are nanoseconds of CLOCK_MONOTONIC.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+FORMAT = 1
+OUTCOMES = (
+    "done",
+    "dropped",
+    "timeout",
+    "rejected",
+    "disconnected",
+    "overloaded",
+    "protocol",
+    "wrong_reply",
+)
+DONE, DROPPED, TIMEOUT = 0, 1, 2
+FAILURES = OUTCOMES[3:]
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """One trial, a row an operation, sorted by `planned`. An instant that did not happen is 0."""
+
+    planned: Ints
+    sent: Ints
+    acked: Ints
+    processed: Ints
+    done: Ints
+    outcome: npt.NDArray[np.int8]
+    """Index into OUTCOMES."""
+    measured: npt.NDArray[np.bool_]
+    lane: npt.NDArray[np.int32]
+    """-1 where no lane took the operation."""
+    meta: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.planned)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that becomes it when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole. Raises ValueError for numbers that JSON does not have."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_table(path: Path, rows: Iterable[Mapping[str, Any]], schema: "pa.Schema") -> None:
+    """Write rows as a Parquet file, whole."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with whole(path) as partial:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial)
+
+
+def telemetry_schema() -> "pa.Schema":
+    """Rows of telemetry.parquet: a process's CPU time and memory at an instant.
+
+    `mark` is `window_start` or `window_end` at the measured window's ends, else empty.
+    """
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("at", pa.int64()),
+            ("cell", pa.string()),
+            ("trial", pa.int32()),
+            ("role", pa.string()),
+            ("cpu_ns", pa.int64()),
+            ("rss_bytes", pa.int64()),
+            ("mark", pa.string()),
+        ]
+    )
+
+
+def events_schema() -> "pa.Schema":
+    """Rows of events.parquet: what happened when. `cell` and `trial` are null for the run's own."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("at", pa.int64()),
+            ("cell", pa.string()),
+            ("trial", pa.int32()),
+            ("kind", pa.string()),
+            ("detail", pa.string()),
+        ]
+    )
+
+
+def write_samples(path: Path, samples: Samples) -> None:
+    """Write one trial's Parquet file, whole."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    count = len(samples)
+    order = np.argsort(samples.planned, kind="stable")
+
+    def instants(column: Ints) -> "pa.Array":
+        values = column[order]
+        return pa.array(values, mask=values == 0)
+
+    outcome = pa.DictionaryArray.from_arrays(samples.outcome[order], list(OUTCOMES))
+    table = pa.table(
+        {
+            "seq": np.arange(count, dtype=np.int64)[order],
+            "planned": samples.planned[order],
+            "sent": instants(samples.sent),
+            "acked": instants(samples.acked),
+            "processed": instants(samples.processed),
+            "done": instants(samples.done),
+            "outcome": outcome,
+            "measured": samples.measured[order],
+            "lane": samples.lane[order],
+        }
+    )
+    table = table.replace_schema_metadata({b"orderbench": json.dumps(dict(samples.meta)).encode()})
+    with whole(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+
+
+def read_samples(path: Path) -> Samples:
+    """Read one trial's Parquet file. Raises OSError or ValueError if it is none of ours."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    raw = (table.schema.metadata or {}).get(b"orderbench")
+    if raw is None:
+        raise ValueError(f"{path}: not a trial of this program (no metadata)")
+    meta = json.loads(raw)
+    if meta["format"] > FORMAT:
+        raise ValueError(f"{path}: format {meta['format']}; this program reads up to {FORMAT}")
+
+    def instants(name: str) -> Ints:
+        column: Ints = table[name].fill_null(0).to_numpy()
+        return column
+
+    outcome = table["outcome"].combine_chunks()
+    if isinstance(outcome, pa.ChunkedArray):
+        outcome = outcome.chunk(0)
+    codes = np.array([OUTCOMES.index(word) for word in outcome.dictionary.to_pylist()], np.int8)
+    return Samples(
+        planned=instants("planned"),
+        sent=instants("sent"),
+        acked=instants("acked"),
+        processed=instants("processed"),
+        done=instants("done"),
+        outcome=codes[outcome.indices.to_numpy()],
+        measured=table["measured"].to_numpy(),
+        lane=table["lane"].to_numpy(),
+        meta=meta,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as it stands on disk. `trials` maps a cell's id to its trial files in order."""
+
+    folder: Path
+    info: dict[str, Any]
+    trials: dict[str, list[Path]]
+    telemetry: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+
+
+def trial_path(folder: Path, cell: str, number: int) -> Path:
+    """Where a trial's samples are; `number` counts from 1."""
+    return folder / "trials" / cell / f"{number}.parquet"
+
+
+def open_run(folder: Path) -> Run:
+    """Read a run, complete or not. Raises ValueError saying what is wrong with the folder."""
+    try:
+        info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: no run (there is no run.json in it)") from None
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{folder / 'run.json'}: cannot be read: {error}") from None
+    if info.get("format", 0) > FORMAT:
+        raise ValueError(f"{folder}: format {info['format']}; this program reads up to {FORMAT}")
+    trials = {
+        cell["id"]: sorted(
+            (folder / "trials" / cell["id"]).glob("[0-9]*.parquet"), key=lambda p: int(p.stem)
+        )
+        for cell in info["cells"]
+    }
+    return Run(
+        folder,
+        info,
+        trials,
+        _rows(folder / "telemetry.parquet"),
+        _rows(folder / "events.parquet"),
+    )
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        return []
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def load_run(folder: str | Path) -> "pd.DataFrame":
+    """All operations of a run as one pandas frame, with columns `cell` and `trial`, for notebooks.
+
+    Instants are nanoseconds (nullable integers); `latency_ms` is done - planned. Raises ValueError
+    if the folder holds no run.
+    """
+    import pandas as pd
+
+    frames = []
+    for cell, paths in open_run(Path(folder)).trials.items():
+        for path in paths:
+            frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
+            frame.insert(0, "trial", int(path.stem))
+            frame.insert(0, "cell", cell)
+            frames.append(frame)
+    if not frames:
+        return pd.DataFrame()
+    joined = pd.concat(frames, ignore_index=True)
+    joined["latency_ms"] = (joined["done"] - joined["planned"]) / 1e6
+    return joined

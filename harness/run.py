@@ -1,0 +1,349 @@
+"""Executes a plan: the only module that knows rig, load, observe and results together."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness import results
+from harness.analysis.summary import TrialResult, summarize_trial
+from harness.load.messages import LoadSpec, TrialSpec
+from harness.observe.environment import collect_environment
+from harness.observe.telemetry import cpu_ns, rss_bytes
+from harness.plan import Cell, Plan, Trial
+from harness.rig.placement import Placement, this_machine
+from harness.rig.process import Process, Rig, RigError
+from harness.rig.server import Server, start_server
+
+START_DELAY_S = 0.1
+SAMPLE_S = 0.25
+GENERATOR_READY_LIMIT_S = 40.0
+GENERATOR_END_GRACE_S = 60.0
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes."""
+
+    def trial_started(self, trial: Trial, number: int) -> None:
+        """Trial `number` (from 1) of the plan begins."""
+
+    def trial_progress(self, elapsed_s: float, rate: float, failed: int) -> None:
+        """So far, and operations ended a second since the last time."""
+
+    def trial_ended(self, trial: Trial, result: TrialResult) -> None:
+        """Its samples are on disk."""
+
+    def trial_failed(self, trial: Trial, reason: str) -> None:
+        """It has no samples."""
+
+
+class TrialFailed(Exception):
+    """A trial that left no samples, and why."""
+
+
+@dataclass
+class Journal:
+    """What the harness itself saw, written again after every trial so that a kill loses little."""
+
+    folder: Path
+    telemetry: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def event(self, kind: str, detail: str = "", trial: Trial | None = None) -> None:
+        """Note that something happened now."""
+        self.events.append(
+            {
+                "at": time.monotonic_ns(),
+                "cell": trial.cell.id if trial else None,
+                "trial": trial.block + 1 if trial else None,
+                "kind": kind,
+                "detail": detail,
+            }
+        )
+
+    def sample(self, trial: Trial, pids: Mapping[str, int], mark: str = "") -> None:
+        """Note CPU time and memory of each role's process; one that has ended is passed over."""
+        for role, pid in pids.items():
+            with contextlib.suppress(ProcessLookupError):
+                self.telemetry.append(
+                    {
+                        "at": time.monotonic_ns(),
+                        "cell": trial.cell.id,
+                        "trial": trial.block + 1,
+                        "role": role,
+                        "cpu_ns": cpu_ns(pid),
+                        "rss_bytes": rss_bytes(pid),
+                        "mark": mark,
+                    }
+                )
+
+    def write(self) -> None:
+        """Put both files on disk."""
+        folder = self.folder
+        results.write_table(
+            folder / "telemetry.parquet", self.telemetry, results.telemetry_schema()
+        )
+        results.write_table(folder / "events.parquet", self.events, results.events_schema())
+
+
+def execute(
+    plan: Plan, folder: Path, targets: Mapping[str, str], command: list[str], watch: Watcher
+) -> bool:
+    """Run all trials of a plan into `folder`; returns whether the run was complete.
+
+    `targets` maps a style to the address of a service that already runs. SIGINT or SIGTERM ends the
+    run after what is finished has been kept.
+    """
+    return asyncio.run(_execute(plan, folder, targets, command, watch))
+
+
+async def _execute(
+    plan: Plan, folder: Path, targets: Mapping[str, str], command: list[str], watch: Watcher
+) -> bool:
+    loop = asyncio.get_running_loop()
+    trials = asyncio.current_task()
+    assert trials is not None
+    for interrupt in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(interrupt, trials.cancel)
+    placement = this_machine()
+    info = _run_info(plan, folder, targets, command, placement)
+    results.write_json(folder / "run.json", info)
+    journal = Journal(folder)
+    complete = False
+    try:
+        async with Rig(folder / "logs") as rig:
+            for number, trial in enumerate(plan.trials, 1):
+                watch.trial_started(trial, number)
+                try:
+                    one = _OneTrial(plan, trial, folder, targets, placement, rig, journal, watch)
+                    await one.run()
+                except (TrialFailed, RigError) as error:
+                    journal.event("trial_failed", str(error), trial)
+                    watch.trial_failed(trial, str(error))
+                journal.write()
+        complete = True
+    except asyncio.CancelledError:
+        journal.event("interrupted")
+        trials.uncancel()
+    finally:
+        for interrupt in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(interrupt)
+        journal.write()
+        ended = {"status": "complete" if complete else "partial", "ended_at": _now()}
+        results.write_json(folder / "run.json", {**info, **ended})
+    return complete
+
+
+class _OneTrial:
+    """One trial, from a fresh server to samples on disk."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        trial: Trial,
+        folder: Path,
+        targets: Mapping[str, str],
+        placement: Placement,
+        rig: Rig,
+        journal: Journal,
+        watch: Watcher,
+    ) -> None:
+        self._plan = plan
+        self._trial = trial
+        self._path = results.trial_path(folder, trial.cell.id, trial.block + 1)
+        self._target = targets.get(trial.cell.variant.style)
+        self._placement = placement
+        self._rig = rig
+        self._journal = journal
+        self._watch = watch
+
+    async def run(self) -> None:
+        """Raises TrialFailed or RigError when there are no samples."""
+        entry = self._trial.cell.variant.entry
+        server: Server | None = None
+        generator: Process | None = None
+        try:
+            if self._target is None and entry.server:
+                server = await start_server(
+                    self._rig,
+                    entry.style,
+                    self._plan.scenario.service.mean_ms,
+                    self._placement.server,
+                )
+                self._journal.event("server_ready", server.address, self._trial)
+            generator = await self._rig.spawn(
+                "generator",
+                [sys.executable, "-m", "harness.load"],
+                self._placement.generator,
+            )
+            await self._load(generator, server)
+        finally:
+            # An interrupted trial is not worth waiting for.
+            hurried = asyncio.current_task().cancelling() > 0  # type: ignore[union-attr]
+            end = self._rig.kill if hurried else self._rig.stop
+            if generator is not None:
+                await end(generator)
+            if server is not None:
+                await self._end_server(server, hurried)
+        self._watch.trial_ended(
+            self._trial, summarize_trial(results.read_samples(self._path), self._trial.block + 1)
+        )
+
+    async def _end_server(self, server: Server, hurried: bool) -> None:
+        if server.process.exited.done():
+            code = server.process.exited.result()
+            self._journal.event(
+                "server_died", f"the server ended with code {code} during the trial", self._trial
+            )
+            return
+        if hurried:
+            await self._rig.kill(server.process)
+            return
+        await self._rig.stop(server.process)
+        if (said := await server.process.hear()) is not None:
+            self._journal.event("server_stopped", json.dumps(said), self._trial)
+
+    async def _load(self, generator: Process, server: Server | None) -> None:
+        target = server.address if server else self._target or ""
+        generator.say(self._spec(target).to_line())
+        await self._expect(generator, "ready", GENERATOR_READY_LIMIT_S)
+        scenario = self._plan.scenario
+        began = time.monotonic_ns() + round(START_DELAY_S * 1e9)
+        generator.say(json.dumps({"event": "start", "at_ns": began}) + "\n")
+        self._journal.event("trial_started", str(began), self._trial)
+        pids = {"generator": generator.pid}
+        if server is not None:
+            pids["server"] = server.process.pid
+        watching = asyncio.create_task(self._sample(pids, began))
+        length = scenario.warm_up_s + scenario.duration_s + scenario.timeout_s
+        try:
+            await self._expect(generator, "end", START_DELAY_S + length + GENERATOR_END_GRACE_S)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _expect(self, generator: Process, event: str, limit_s: float) -> dict[str, Any]:
+        ended = 0
+        elapsed = 0.0
+        try:
+            async with asyncio.timeout(limit_s):
+                while message := await generator.hear():
+                    match message["event"]:
+                        case "progress":
+                            span = message["elapsed_s"] - elapsed
+                            rate = (message["ended"] - ended) / span if span > 0 else 0.0
+                            ended, elapsed = message["ended"], message["elapsed_s"]
+                            self._watch.trial_progress(elapsed, rate, message["failed"])
+                        case "failed":
+                            raise TrialFailed(message["reason"])
+                        case said if said == event:
+                            return message
+        except TimeoutError:
+            raise TrialFailed(f"the generator did not say {event!r} in {limit_s:g} s") from None
+        code = await self._rig.stop(generator)
+        raise TrialFailed(f"the generator ended with code {code} before {event!r} (see logs/)")
+
+    async def _sample(self, pids: Mapping[str, int], began: int) -> None:
+        scenario = self._plan.scenario
+        start = began + round(scenario.warm_up_s * 1e9)
+        end = start + round(scenario.duration_s * 1e9)
+        pids = {**pids, "harness": os.getpid()}
+        for at, mark in ((start, "window_start"), (end, "window_end")):
+            while (left := (at - time.monotonic_ns()) / 1e9) > 0:
+                await asyncio.sleep(min(left, SAMPLE_S))
+                if left > SAMPLE_S:
+                    self._journal.sample(self._trial, pids)
+            self._journal.sample(self._trial, pids, mark)
+
+    def _spec(self, target: str) -> TrialSpec:
+        scenario, cell = self._plan.scenario, self._trial.cell
+        load = cell.load
+        return TrialSpec(
+            cell=cell.id,
+            trial=self._trial.block + 1,
+            block=self._trial.block,
+            operation=scenario.operation,
+            driver=cell.variant.entry.driver,
+            target=target,
+            load=LoadSpec(
+                load.model, load.rate, load.users, load.think_s, load.burst_size, load.every_s
+            ),
+            seed=scenario.seed,
+            warm_up_s=scenario.warm_up_s,
+            duration_s=scenario.duration_s,
+            timeout_s=scenario.timeout_s,
+            in_flight=scenario.connection.in_flight,
+            connections=scenario.connection.connections,
+            items=cell.items,
+            orders_file=scenario.order.file,
+            key_prefix=f"{secrets.token_hex(6)}-",
+            samples_path=str(self._path),
+        )
+
+
+def _run_info(
+    plan: Plan, folder: Path, targets: Mapping[str, str], command: list[str], placement: Placement
+) -> dict[str, Any]:
+    return {
+        "format": results.FORMAT,
+        "run": folder.name,
+        "status": "running",
+        "question": plan.scenario.question,
+        "scenario": plan.scenario.model_dump(mode="json"),
+        "command": [redacted(word) for word in command],
+        "started_at": _now(),
+        "ended_at": None,
+        "environment": collect_environment(),
+        "placement": {
+            "generator": placement.generator,
+            "server": placement.server,
+            "shared": placement.shared,
+        },
+        "targets": {style: redacted(address) for style, address in targets.items()},
+        "cells": [_cell_info(plan, cell) for cell in plan.cells],
+        "planned_trials": len(plan.trials),
+    }
+
+
+def _cell_info(plan: Plan, cell: Cell) -> dict[str, Any]:
+    scenario = plan.scenario
+    return {
+        "id": cell.id,
+        "style": cell.variant.style,
+        "variant": cell.variant.name,
+        "operation": scenario.operation,
+        "load": {**asdict(cell.load), "words": cell.load.words},
+        "condition": {
+            "items": cell.items,
+            "connections": scenario.connection.connections,
+            "in_flight": scenario.connection.in_flight,
+            "service_time": scenario.service.model_dump(mode="json"),
+            "timeout_s": scenario.timeout_s,
+        },
+        "has_server": bool(cell.variant.entry.server),
+    }
+
+
+_USER_INFO = re.compile(r"(?<=//)[^/@\s]+@")
+_QUERY = re.compile(r"([?&][^=&#\s]+)=[^&#\s]*")
+
+
+def redacted(text: str) -> str:
+    """A word of a command line without the secrets that an address in it may carry."""
+    if "://" not in text and "@" not in text:
+        return text
+    return _QUERY.sub(r"\1=***", _USER_INFO.sub("***@", text))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
