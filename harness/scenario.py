@@ -300,6 +300,8 @@ def _words(mistake: dict[str, Any]) -> str:
             return f"model is missing; one of {', '.join(LOADS)}"
         case "missing":
             return "is missing"
+        case "too_short":
+            return "needs at least one value"
         case "value_error":
             return str(mistake["msg"]).removeprefix("Value error, ")
     said = str(mistake["msg"])

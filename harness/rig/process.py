@@ -27,11 +27,18 @@ class RigError(Exception):
 class Process:
     """A child that speaks JSON lines on its standard output and ends when its input does."""
 
-    def __init__(self, name: str, stdin: int, stdout: asyncio.StreamReader) -> None:
+    def __init__(
+        self,
+        name: str,
+        stdin: int,
+        stdout: asyncio.StreamReader,
+        transport: asyncio.ReadTransport,
+    ) -> None:
         self.name = name
         self.pid = 0
         self._stdin: int | None = stdin
         self._stdout = stdout
+        self._transport = transport
         self._started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """Its exit code, negative for a signal, once it has ended."""
@@ -51,6 +58,7 @@ class Process:
                 continue
             if isinstance(message, dict) and "event" in message:
                 return message
+        self._transport.close()
         return None
 
     def end_input(self) -> None:
@@ -58,6 +66,11 @@ class Process:
         if self._stdin is not None:
             os.close(self._stdin)
             self._stdin = None
+
+    def hang_up(self) -> None:
+        """Close both of its pipes."""
+        self.end_input()
+        self._transport.close()
 
 
 class Rig:
@@ -86,7 +99,7 @@ class Rig:
         asyncio.get_running_loop().remove_reader(self._link)
         self._link.close()
         for process in self._processes.values():
-            process.end_input()
+            process.hang_up()
         await asyncio.to_thread(self._warden.wait)
 
     async def spawn(
@@ -104,11 +117,11 @@ class Rig:
                 self._logs / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644
             )
         stdout = asyncio.StreamReader(limit=LINE_LIMIT)
-        await loop.connect_read_pipe(
+        transport, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(stdout), os.fdopen(our_out, "rb")
         )
         number = next(self._ids)
-        process = self._processes[number] = Process(name, our_in, stdout)
+        process = self._processes[number] = Process(name, our_in, stdout, transport)
         request = {
             "op": "spawn",
             "id": number,

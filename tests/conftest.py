@@ -1,0 +1,76 @@
+"""Fixtures that every layer shares."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvloop
+from hypothesis import settings
+
+from clients import catalog
+from harness.rig.process import Rig
+from harness.rig.server import Server, start_server
+from tests.support import Run, Serve
+
+# How long an example takes says nothing on a shared machine.
+settings.register_profile("orderbench", deadline=None)
+settings.load_profile("orderbench")
+
+
+@pytest.fixture(scope="session")
+def runner() -> Iterator[asyncio.Runner]:
+    """One event loop, of the kind that the generator uses, for the whole session."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        yield runner
+
+
+@pytest.fixture
+def run(runner: asyncio.Runner) -> Run:
+    """Runs a coroutine on the session's loop."""
+
+    def call(coroutine: Any) -> Any:
+        return runner.run(coroutine)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def rig(runner: asyncio.Runner) -> Iterator[Rig]:
+    """What starts the servers."""
+    rig = Rig()
+    runner.run(rig.__aenter__())
+    yield rig
+    runner.run(rig.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="session")
+def serve(runner: asyncio.Runner, rig: Rig) -> Serve:
+    """The session's server of a style with a service time in milliseconds, started when asked."""
+    running: dict[tuple[str, float], Server] = {}
+
+    def server(style: str, service_time_ms: float) -> Server:
+        key = (style, service_time_ms)
+        if key not in running:
+            running[key] = runner.run(start_server(rig, style, service_time_ms))
+        return running[key]
+
+    return server
+
+
+def _name(entry: catalog.Entry) -> str:
+    return f"{entry.style}:{entry.client}"
+
+
+@pytest.fixture(params=[e for e in catalog.ENTRIES if e.server], ids=_name)
+def entry(request: pytest.FixtureRequest) -> catalog.Entry:
+    """Every driver of the catalog that has a server: a new line is tested by itself."""
+    found: catalog.Entry = request.param
+    return found
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever lies in live/ or conformance/ starts real processes."""
+    for item in items:
+        if {"live", "conformance"} & set(item.path.parts):
+            item.add_marker(pytest.mark.live)

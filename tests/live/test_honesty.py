@@ -1,0 +1,208 @@
+"""No coordinated omission: what a pause of the server or of the generator does to the numbers."""
+
+import asyncio
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from clients.catalog import Entry
+from harness.analysis import accounts
+from harness.analysis.summary import summarize_trial
+from harness.load.messages import LoadSpec
+from harness.results import DROPPED, Samples
+from harness.rig.process import Process, Rig
+from harness.rig.server import start_server
+from tests.live.support import constant, trial
+from tests.support import Run, Serve
+
+FREEZE_S = 1.0
+
+
+async def frozen(rig: Rig, process: Process, began: int) -> None:
+    """Stop a process for FREEZE_S, one second into the load."""
+    await asyncio.sleep(max(0.0, (began - time.monotonic_ns()) / 1e9) + 1.0)
+    rig.signal(process, signal.SIGSTOP)
+    await asyncio.sleep(FREEZE_S)
+    rig.signal(process, signal.SIGCONT)
+
+
+def longest(samples: Samples, start: str, end: str) -> float:
+    """The longest span between two instants of the operations that are done, in seconds."""
+    done = samples.done != 0
+    return float((getattr(samples, end)[done] - getattr(samples, start)[done]).max() / 1e9)
+
+
+def test_a_frozen_server_shows_in_every_styles_p99(
+    entry: Entry, rig: Rig, run: Run, tmp_path: Path
+) -> None:
+    async def case() -> Samples:
+        server = await start_server(rig, entry.style)
+        samples = await trial(
+            rig,
+            entry,
+            server.address,
+            tmp_path / "1.parquet",
+            during=lambda _, began: frozen(rig, server.process, began),
+            load=constant(300.0),
+            duration_s=4.0,
+            timeout_s=60.0,
+        )
+        await rig.stop(server.process)
+        return samples
+
+    samples = run(case())
+    result = summarize_trial(samples, 1)
+    assert result.counts.imbalances == []
+    # A quarter of the operations was planned while nothing answered.
+    assert result.latency.p99 > 500
+    assert longest(samples, "sent", "done") > 0.9 * FREEZE_S
+
+
+def test_a_frozen_server_with_a_small_window_is_censored_never_small(
+    entry: Entry, rig: Rig, run: Run, tmp_path: Path
+) -> None:
+    async def case() -> Samples:
+        server = await start_server(rig, entry.style)
+        samples = await trial(
+            rig,
+            entry,
+            server.address,
+            tmp_path / "1.parquet",
+            during=lambda _, began: frozen(rig, server.process, began),
+            load=constant(300.0),
+            duration_s=4.0,
+            timeout_s=60.0,
+            in_flight=16,
+        )
+        await rig.stop(server.process)
+        return samples
+
+    samples = run(case())
+    result = summarize_trial(samples, 1)
+    assert result.counts.imbalances == []
+    assert (samples.outcome == DROPPED).sum() > 0.5 * FREEZE_S * 300
+    shown = result.latency.to_json()
+    assert shown["p99"] is None
+    assert shown["censored"] is True
+    assert int(samples.meta["health"]["lanes_opened"]) <= 16
+
+
+def test_a_frozen_generator_is_told_apart_from_a_slow_service(
+    serve: Serve, rig: Rig, run: Run, tmp_path: Path
+) -> None:
+    from clients import catalog
+
+    entry = catalog.find("rest")
+    server = serve("rest", 0.0)
+    samples: Samples = run(
+        trial(
+            rig,
+            entry,
+            server.address,
+            tmp_path / "1.parquet",
+            during=lambda generator, began: frozen(rig, generator, began),
+            load=constant(300.0),
+            duration_s=4.0,
+            timeout_s=60.0,
+        )
+    )
+    result = summarize_trial(samples, 1)
+    assert result.counts.imbalances == []
+    assert result.latency.p99 > 500
+    assert result.send_lag_us.p99 > 500_000
+    # All but the few that were on their way when it froze.
+    lagged = samples.sent - samples.planned > 0.1e9
+    assert lagged.sum() > 0.5 * FREEZE_S * 300
+    service = (samples.done - samples.sent)[lagged]
+    latency = (samples.done - samples.planned)[lagged]
+    assert np.median(service) < np.median(latency) / 2
+
+
+def test_service_time_is_a_lower_bound_of_latency(
+    entry: Entry, serve: Serve, rig: Rig, run: Run, tmp_path: Path
+) -> None:
+    server = serve(entry.style, 300.0)
+    samples: Samples = run(
+        trial(
+            rig,
+            entry,
+            server.address,
+            tmp_path / "1.parquet",
+            load=constant(20.0),
+            timeout_s=60.0,
+        )
+    )
+    counts = accounts.count(samples)
+    assert counts.done == counts.planned == 20
+    # The loop's timer may be a clock step early.
+    assert ((samples.processed - samples.sent) >= 298_000_000).all()
+    assert (samples.done > samples.processed).all()
+
+
+def test_the_schedule_is_the_same_for_every_style(
+    entry: Entry, serve: Serve, rig: Rig, run: Run, tmp_path: Path
+) -> None:
+    server = serve(entry.style, 0.0)
+    poisson = LoadSpec("poisson", 200.0, None, 0.0, 0, 0.0)
+
+    async def offsets(block: int) -> list[int]:
+        samples = await trial(
+            rig,
+            entry,
+            server.address,
+            tmp_path / f"{block}.parquet",
+            load=poisson,
+            duration_s=0.5,
+            block=block,
+        )
+        start = samples.meta["window"][0]
+        return [int(p) - start for p in samples.planned]
+
+    from harness.load.schedule import planned_instants
+
+    for block in (0, 1):
+        expected = planned_instants(poisson, 0.7, 1, block) - 200_000_000
+        assert run(offsets(block)) == expected.tolist()
+
+
+def test_answers_that_are_wrong_are_counted_each(
+    entry: Entry, rig: Rig, run: Run, tmp_path: Path
+) -> None:
+    async def case() -> Samples:
+        argv = [sys.executable, "-m", "tests.live.wrong_server", entry.style, "10"]
+        server = await rig.spawn("wrong", argv)
+        ready = await server.hear()
+        assert ready is not None
+        samples = await trial(rig, entry, ready["address"], tmp_path / "1.parquet", warm_up_s=0.0)
+        await rig.stop(server)
+        return samples
+
+    samples = run(case())
+    assert accounts.failures(samples) == {"wrong_reply": 10}
+    assert accounts.count(samples).done == 90
+
+
+def test_late_answers_are_counted_and_stay_timed_out(
+    entry: Entry, serve: Serve, rig: Rig, run: Run, tmp_path: Path
+) -> None:
+    from clients.framed import FramedDriver
+
+    server = serve(entry.style, 300.0)
+    samples: Samples = run(
+        trial(
+            rig,
+            entry,
+            server.address,
+            tmp_path / "1.parquet",
+            load=constant(50.0),
+            timeout_s=0.1,
+        )
+    )
+    counts = accounts.count(samples)
+    assert counts.timed_out == counts.sent == counts.planned == 50
+    module, name = entry.driver.split(":")
+    framed = issubclass(getattr(__import__(module, fromlist=[name]), name), FramedDriver)
+    assert (counts.late > 0) == framed

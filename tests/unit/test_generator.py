@@ -1,0 +1,316 @@
+"""The generator on operations without a server: its window, timeouts and record."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from clients.base import DriverError, Failure, Milestone
+from harness.load.generator import Generator, Perform
+from harness.load.lanes import Lanes
+from harness.load.pacer import LoopPacer, Pacer, best_pacer
+from harness.load.recorder import Recorder
+from harness.results import DONE, DROPPED, OUTCOMES, TIMEOUT, Samples
+from tests.support import LIMIT_S, Run, until
+
+NS = 1_000_000_000
+
+
+def instants(count: int, gap_ms: float) -> npt.NDArray[np.int64]:
+    """Planned instants from a moment ahead."""
+    start = time.monotonic_ns() + NS // 50
+    return start + np.arange(count, dtype=np.int64) * round(gap_ms * 1e6)
+
+
+async def open_loop(
+    perform: Perform,
+    planned: npt.NDArray[np.int64],
+    *,
+    in_flight: int = 1024,
+    timeout_s: float = LIMIT_S,
+    multiplexes: bool = True,
+    connections: int = 2,
+) -> tuple[Samples, Recorder, Lanes]:
+    """One open loop, all of it measured."""
+    recorder = Recorder(planned)
+    lanes = Lanes(min(connections, in_flight), multiplexes)
+    await Generator(perform, lanes, recorder, in_flight, timeout_s).open_loop()
+    return recorder.samples((0, 2**62), {}), recorder, lanes
+
+
+async def at_once(operation: int, lane: int) -> int:
+    """The fastest service there is."""
+    return 0
+
+
+def sleeper(seconds: float) -> Perform:
+    """A service of fixed length."""
+
+    async def perform(operation: int, lane: int) -> int:
+        await asyncio.sleep(seconds)
+        return 1
+
+    return perform
+
+
+def test_every_operation_is_sent_after_its_instant_and_done_after_that(run: Run) -> None:
+    planned = instants(200, 1)
+    samples, recorder, _ = run(open_loop(at_once, planned))
+    assert (samples.planned == planned).all()
+    assert (samples.sent >= samples.planned).all()
+    assert (samples.done >= samples.sent).all()
+    assert (samples.outcome == DONE).all()
+    assert (recorder.ended, recorder.failed) == (200, 0)
+
+
+def test_the_plan_does_not_wait_for_answers(run: Run) -> None:
+    samples, _, _ = run(open_loop(sleeper(0.2), instants(20, 1)))
+    # All were sent before the first was done: in turn they would take 20 service times.
+    assert samples.sent.max() < samples.done.min()
+
+
+def test_a_full_window_drops_and_never_queues(run: Run) -> None:
+    release = asyncio.Event()
+    most = 0
+    now = 0
+
+    async def perform(operation: int, lane: int) -> int:
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        await release.wait()
+        now -= 1
+        return 0
+
+    async def case() -> Samples:
+        planned = instants(50, 1)
+        loading = asyncio.create_task(open_loop(perform, planned, in_flight=8))
+        await until("the plan is over", lambda: time.monotonic_ns() > planned[-1] + NS // 20)
+        release.set()
+        samples, _, _ = await loading
+        return samples
+
+    samples = run(case())
+    assert most == 8
+    assert (samples.outcome == DROPPED).sum() == 42
+    assert (samples.sent != 0).sum() == 8
+    assert (samples.outcome[:8] == DONE).all()
+    assert (samples.lane[8:] == -1).all()
+
+
+def test_a_timeout_cancels_and_is_counted_from_sent(run: Run) -> None:
+    cancelled = 0
+
+    async def perform(operation: int, lane: int) -> int:
+        nonlocal cancelled
+        if operation % 2:
+            return 0
+        try:
+            await asyncio.sleep(LIMIT_S)
+        except asyncio.CancelledError:
+            cancelled += 1
+            raise
+        return 0
+
+    samples, recorder, _ = run(open_loop(perform, instants(20, 1), timeout_s=0.1))
+    assert cancelled == 10
+    assert (samples.outcome == TIMEOUT).sum() == 10
+    assert (samples.done[samples.outcome == TIMEOUT] == 0).all()
+    assert recorder.failed == 10
+
+
+def test_an_answer_after_the_timeout_stays_timed_out_whenever_the_sweep_comes(run: Run) -> None:
+    async def perform(operation: int, lane: int) -> int:
+        time.sleep(0.05)  # the loop cannot sweep meanwhile
+        return 0
+
+    samples, _, _ = run(open_loop(perform, instants(1, 1), timeout_s=0.01))
+    assert samples.outcome.tolist() == [TIMEOUT]
+    assert samples.done[0] > samples.sent[0]
+
+
+def test_a_driver_that_swallows_cancellation_is_judged_by_its_answer(run: Run) -> None:
+    async def perform(operation: int, lane: int) -> int:
+        try:
+            await asyncio.sleep(LIMIT_S)
+        except asyncio.CancelledError:
+            return 5
+        return 0
+
+    samples, _, _ = run(open_loop(perform, instants(3, 1), timeout_s=0.05))
+    assert (samples.outcome == TIMEOUT).all()
+    assert (samples.done > 0).all()
+
+
+def test_failures_are_counted_by_kind_and_the_unforeseen_does_not_vanish(run: Run) -> None:
+    async def perform(operation: int, lane: int) -> int:
+        if operation == 5:
+            raise ZeroDivisionError("a driver's mistake")
+        raise DriverError(list(Failure)[operation], f"detail {operation}")
+
+    samples, recorder, _ = run(open_loop(perform, instants(6, 1)))
+    words = [OUTCOMES[code] for code in samples.outcome]
+    assert words == [*Failure, "protocol"]
+    assert recorder.details["protocol", "ZeroDivisionError: a driver's mistake"] == 1
+    assert (samples.sent != 0).all()
+
+
+def test_a_late_start_is_send_lag_not_service_time(run: Run) -> None:
+    async def case() -> Samples:
+        planned = instants(100, 1)
+        loading = asyncio.create_task(open_loop(at_once, planned))
+        await until("it began", lambda: time.monotonic_ns() > planned[0])
+        time.sleep(0.2)  # the generator's own loop is stopped
+        samples, _, _ = await loading
+        return samples
+
+    samples = run(case())
+    assert (samples.sent - samples.planned).max() > NS // 10
+    late = samples.sent - samples.planned > NS // 20
+    assert late.sum() > 20
+    assert ((samples.done - samples.planned)[late] > NS // 20).all()
+    assert np.median((samples.done - samples.sent)[late]) < NS // 20
+
+
+@pytest.mark.parametrize("multiplexes", [True, False])
+def test_lanes(run: Run, multiplexes: bool) -> None:
+    busy: dict[int, int] = {}
+
+    async def perform(operation: int, lane: int) -> int:
+        busy[lane] = busy.get(lane, 0) + 1
+        if not multiplexes:
+            assert busy[lane] == 1, "a lane of one operation at a time carries two"
+        await asyncio.sleep(0.05)
+        busy[lane] -= 1
+        return 0
+
+    planned = np.repeat(instants(1, 1), 10)
+    samples, _, lanes = run(open_loop(perform, planned, multiplexes=multiplexes, connections=3))
+    assert (samples.outcome == DONE).all()
+    assert lanes.opened == (3 if multiplexes else 10)
+    assert len(set(samples.lane.tolist())) == lanes.opened
+
+
+def test_lanes_rest_in_turn_and_never_exceed_the_window(run: Run) -> None:
+    planned = instants(200, 0.2)
+    samples, _, lanes = run(
+        open_loop(sleeper(0.01), planned, multiplexes=False, connections=4, in_flight=6)
+    )
+    assert lanes.opened <= 6
+    assert samples.lane.max() < 6
+
+
+def test_a_closed_loop_keeps_its_users_busy_and_no_more(run: Run) -> None:
+    most = now = 0
+
+    async def perform(operation: int, lane: int) -> int:
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.002)
+        now -= 1
+        return 0
+
+    async def case() -> Samples:
+        recorder = Recorder()
+        generator = Generator(perform, Lanes(2, True), recorder, 64, LIMIT_S)
+        await generator.closed_loop(5, 0.0, time.monotonic_ns() + NS // 5)
+        return recorder.samples((0, 2**62), {})
+
+    samples = run(case())
+    assert most == 5
+    assert len(samples) > 5
+    assert (samples.outcome == DONE).all()
+    # No user is ready again before it was answered: at any instant five at most are open.
+    events = sorted([(t, 1) for t in samples.planned] + [(t, -1) for t in samples.done])
+    assert max(np.cumsum([step for _, step in events])) <= 5
+
+
+def test_a_closed_loop_user_goes_on_after_a_timeout(run: Run) -> None:
+    async def perform(operation: int, lane: int) -> int:
+        await asyncio.sleep(LIMIT_S if operation < 3 else 0)
+        return 0
+
+    async def case() -> Samples:
+        recorder = Recorder()
+        generator = Generator(perform, Lanes(3, False), recorder, 64, 0.05)
+        await generator.closed_loop(3, 0.001, time.monotonic_ns() + NS // 4)
+        return recorder.samples((0, 2**62), {})
+
+    samples = run(case())
+    assert (samples.outcome == TIMEOUT).sum() == 3
+    assert (samples.outcome == DONE).sum() > 3
+
+
+def test_an_unfinished_operation_is_never_written() -> None:
+    recorder = Recorder(np.array([1, 2], dtype=np.int64))
+    recorder.drop(0)
+    with pytest.raises(RuntimeError, match="1 operations have no outcome"):
+        recorder.samples((0, 10), {})
+
+
+def test_the_recorder_grows_with_a_closed_loop() -> None:
+    recorder = Recorder()
+    for number in range(70_000):
+        assert recorder.add(number + 1) == number
+        recorder.sent[number] = number + 1
+        recorder.finish(number, 0, number + 2)
+    samples = recorder.samples((11, 21), {})
+    assert len(samples) == 70_000
+    assert samples.measured.sum() == 10
+    assert (samples.done - samples.planned == 1).all()
+
+
+def test_late_and_stray_arrivals() -> None:
+    recorder = Recorder(np.array([1, 2, 3], dtype=np.int64))
+    recorder.time_out(0)
+    recorder.arrived(0, Milestone.DONE, 50)
+    recorder.arrived(0, Milestone.DONE, 60)
+    recorder.arrived(1, Milestone.ACKED, 40)
+    recorder.arrived(1, Milestone.ACKED, 41)
+    recorder.arrived(7, Milestone.DONE, 70)
+    recorder.arrived(-1, Milestone.DONE, 70)
+    assert recorder.done[0] == 50
+    assert recorder.acked[1] == 40
+    assert recorder.stray == 4
+    assert recorder.outcome[0] == TIMEOUT
+
+
+def test_the_kinds_of_failure_are_the_outcomes() -> None:
+    assert tuple(Failure) == OUTCOMES[3:]
+
+
+def reached(fired: list[int], number: int) -> bool:
+    """Whether the pacer has fired that often."""
+    return len(fired) >= number
+
+
+Make = Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Pacer]
+
+
+@pytest.mark.parametrize("make", [best_pacer, LoopPacer])
+def test_a_pacer_is_never_early_and_comes_once_an_arming(run: Run, make: Make) -> None:
+    async def case() -> None:
+        fired: list[int] = []
+        at = 0
+
+        def due() -> None:
+            fired.append(time.monotonic_ns() - at)
+            pacer.arm(2**62)
+
+        pacer = make(asyncio.get_running_loop(), due)
+        for number, delay_ms in enumerate((0, 1, 7, -5), 1):
+            at = time.monotonic_ns() + delay_ms * 1_000_000
+            pacer.arm(at)
+            await until("the pacer fires", partial(reached, fired, number))
+        await asyncio.sleep(0.02)
+        pacer.close()
+        assert len(fired) == 4
+        # The event loop's own clock has steps of a millisecond.
+        assert min(fired) >= (0 if make is best_pacer else -1_000_000)
+
+    run(case())

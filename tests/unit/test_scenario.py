@@ -1,0 +1,163 @@
+"""Bad input: every mistake at once, by file and key, with the nearest valid name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.paths import SCENARIOS, scenario_path
+from harness.cli.run import number, numbers
+from harness.scenario import BadInput, BurstLoad, ClosedLoad, load_scenario
+
+GOOD = """
+question = "?"
+styles = ["rest"]
+[load]
+model = "constant"
+rate = 100
+"""
+
+
+def problems(text: str, folder: Path, **overrides: Any) -> list[str]:
+    """What is said about a scenario, the folder's name taken off."""
+    path = folder / "s.toml"
+    path.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        load_scenario(path, {f"--{k}": v for k, v in overrides.items()})
+    return [p.replace(f"{folder}/", "") for p in caught.value.problems]
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    said = problems(
+        """
+question = "?"
+stiles = ["rest"]
+styles = ["rest", "grcp-unary"]
+repeats = "three"
+[load]
+model = "constant"
+rate = [-5, 100]
+[order]
+file = "nope.jsonl"
+[conection]
+in_flight = 16
+""",
+        tmp_path,
+    )
+    assert sorted(said) == [
+        "s.toml: conection: unknown key; did you mean 'connection'?",
+        "s.toml: load.rate[0]: input should be greater than 0, not -5",
+        "s.toml: order.file: cannot read nope.jsonl: No such file or directory",
+        "s.toml: repeats: input should be a valid integer, not 'three'",
+        "s.toml: stiles: unknown key; did you mean 'styles'?",
+        (
+            "s.toml: styles[1]: unknown style 'grcp-unary'; styles: rest, grpc-unary, grpc-stream,"
+            " websocket, noop; did you mean 'grpc-unary'?"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("model = 'constnat'\nrate = 1", "load: model 'constnat' is not one of"),
+        ("rate = 1", "load: model is missing"),
+        ("model = 'constant'", "load.rate: is missing"),
+        ("model = 'constant'\nrate = 0", "load.rate: input should be greater than 0, not 0"),
+        ("model = 'constant'\nrate = inf", "load.rate: input should be"),
+        ("model = 'constant'\nrate = true", "load.rate: input should be a valid number"),
+        ("model = 'constant'\nrate = []", "load.rate: needs at least one value"),
+        ("model = 'closed'\nusers = 1.5", "load.users: input should be a valid integer"),
+        ("model = 'closed'\nusers = 2000", "load.users: 2000 users do not fit into"),
+        ("model = 'constant'\nrate = 1\nusers = 3", "load.users: unknown key"),
+        ("model = 'constant'\nrat = 1", "load.rat: unknown key; did you mean 'rate'?"),
+    ],
+)
+def test_a_load_is_checked(tmp_path: Path, line: str, said: str) -> None:
+    text = f'question = "?"\nstyles = ["rest"]\n[load]\n{line}\n'
+    assert any(said in problem for problem in problems(text, tmp_path))
+
+
+def test_the_same_key_in_one_of_several_loads_is_told_apart(tmp_path: Path) -> None:
+    text = GOOD.replace("[load]", "[[load]]") + "[[load]]\nmodel = 'closed'\nusers = [4, -1]\n"
+    assert problems(text, tmp_path) == [
+        "s.toml: load[1].users[1]: input should be greater than or equal to 1, not -1"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("question = ", "is not TOML"), ("", "question: is missing"), ("\ud800", "is not UTF-8")],
+)
+def test_a_file_that_is_no_scenario(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "s.toml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(BadInput, match=said):
+        load_scenario(path, {})
+
+
+def test_a_missing_scenario_names_the_nearest() -> None:
+    assert scenario_path("smoke") == SCENARIOS / "smoke.toml"
+    with pytest.raises(BadInput, match="did you mean 'smoke'"):
+        scenario_path("smok")
+    with pytest.raises(BadInput, match="cannot be read"):
+        load_scenario(scenario_path("nowhere.toml"), {})
+
+
+def test_options_are_named_as_options(tmp_path: Path) -> None:
+    said = problems(
+        GOOD, tmp_path, users=[3], rate=[-1.0], styles=["rast"], items=["x"], duration=0, seed="a"
+    )
+    assert sorted(p.split(":")[0] for p in said) == [
+        "--duration",
+        "--items",
+        "--rate",
+        "--seed",
+        "--styles",
+        "--users",
+    ]
+    assert "--users: the scenario has no closed-loop load; use --rate" in said
+
+
+def test_options_reach_the_loads_that_they_fit(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(
+        GOOD.replace("[load]", "[[load]]") + "[[load]]\nmodel = 'closed'\nusers = [4]\n"
+    )
+    scenario = load_scenario(path, {"--rate": [7], "--users": [9], "--items": [1, 10]})
+    assert scenario.load[0].rate == [7]  # type: ignore[union-attr]
+    assert isinstance(scenario.load[1], ClosedLoad)
+    assert scenario.load[1].users == [9]
+    assert scenario.order.items == [1, 10]
+
+
+def test_numbers_of_the_command_line() -> None:
+    assert numbers("1,2.5,x") == [1, 2.5, "x"]
+    assert number("1e3") == 1000.0
+
+
+def test_labels_tell_two_of_the_same_apart(tmp_path: Path) -> None:
+    twice = GOOD.replace('["rest"]', '["rest", "rest:aiohttp"]')
+    assert "is there twice; a label tells two apart" in problems(twice, tmp_path)[0]
+    path = tmp_path / "s.toml"
+    path.write_text(GOOD.replace('["rest"]', '["rest=a", "rest=b"]'))
+    assert load_scenario(path, {}).styles == ["rest=a", "rest=b"]
+
+
+def test_a_file_of_orders_is_looked_for_beside_the_scenario(tmp_path: Path) -> None:
+    order = {"customer_id": "c", "items": [{"sku": "s", "quantity": 1, "unit_price_cents": 5}]}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(order))
+    path = tmp_path / "s.toml"
+    path.write_text(GOOD + '[order]\nfile = "mine.jsonl"\n')
+    assert load_scenario(path, {}).order.file == str((tmp_path / "mine.jsonl").resolve())
+    (tmp_path / "mine.jsonl").write_text("nonsense")
+    assert "line 1: not an order" in problems(path.read_text(), tmp_path)[0]
+
+
+def test_burst_has_its_own_keys(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(GOOD.replace('"constant"', '"burst"\nburst_size = 5\nevery_s = 0.5'))
+    load = load_scenario(path, {}).load[0]
+    assert isinstance(load, BurstLoad)
+    assert (load.rate, load.burst_size, load.every_s) == ([100], 5, 0.5)
