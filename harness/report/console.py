@@ -106,7 +106,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     for cell in summary.cells:
         status = cell.verdict.status
         table.add_row(
-            cell.info["variant"],
+            _short(cell.info["variant"]),
             cell.info["load"]["words"],
             _milliseconds(cell.latency.p50, timeout),
             _milliseconds(cell.latency.p99, timeout),
@@ -119,15 +119,21 @@ def print_summary(summary: Summary, console: Console) -> None:
         for reason in cell.verdict.reasons:
             said = reason.to_json()
             console.print(
-                f"{cell.info['variant']}, {cell.info['load']['words']}: {said['code']}: "
+                f"{_short(cell.info['variant'])}, {cell.info['load']['words']}: {said['code']}: "
                 f"{said['detail']}. Remedy: {said['remedy']}.",
                 markup=False,
                 highlight=False,
             )
 
 
+def _short(variant: str) -> str:
+    """Without the server's library, which the report has."""
+    style, _, label = variant.partition("=")
+    return style.partition("+")[0] + (f"={label}" if label else "")
+
+
 def _words(trial: Trial) -> str:
-    return f"{trial.cell.variant.name} at {trial.cell.load.words}, trial {trial.block + 1}"
+    return f"{_short(trial.cell.variant.name)} at {trial.cell.load.words}, trial {trial.block + 1}"
 
 
 def _p99(latency: Distribution, plan: Plan) -> str:

@@ -225,10 +225,10 @@ def _descendants(root: int) -> list[int]:
     return found
 
 
-def _kill(pid: int) -> bool:
-    """Send SIGKILL; False where that is not allowed or there is nobody."""
+def _send(pid: int, number: signal.Signals) -> bool:
+    """Send a signal; False where that is not allowed or there is nobody."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
     except (PermissionError, ProcessLookupError):
         return False
     return True
@@ -237,10 +237,18 @@ def _kill(pid: int) -> bool:
 def _sweep() -> None:
     """Kill and reap every descendant until none is left that may be killed.
 
-    One pass is not enough: what forks meanwhile, or hung below one that has just died, comes to
-    the subreaper and is found by the next.
+    All are stopped before the first is killed: each death frees a place in the process table, and
+    what forks faster than it is killed would take it. A pass that finds nobody new ends the
+    stopping; what hung below one that died comes to the subreaper and is found by the next round.
     """
-    while any([_kill(pid) for pid in _descendants(os.getpid())]):
+    while found := [pid for pid in _descendants(os.getpid()) if _send(pid, signal.SIGSTOP)]:
+        stopped = set(found)
+        while new := [pid for pid in _descendants(os.getpid()) if pid not in stopped]:
+            stopped.update(new)
+            if not any([_send(pid, signal.SIGSTOP) for pid in new]):
+                break
+        for pid in stopped:
+            _send(pid, signal.SIGKILL)
         time.sleep(0.002)
         for _ in _ended():
             pass

@@ -1,0 +1,46 @@
+"""Interleaved rounds, their medians and spreads."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+NOISY = 0.10
+Measure = Callable[[], Awaitable[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The median of some rounds and their spread, (largest - smallest) / median."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle round."""
+        return median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """How far the rounds lie apart, as a share of the median."""
+        return (max(self.values) - min(self.values)) / self.median if self.median else 0.0
+
+    def words(self, unit: str, digits: int = 0) -> str:
+        """As printed; a spread over NOISY is said."""
+        noisy = "  too noisy, run again" if self.spread > NOISY else ""
+        return f"{self.median:,.{digits}f} {unit}  (spread {self.spread:.0%}){noisy}"
+
+
+async def interleaved(measures: Mapping[str, Measure], rounds: int) -> dict[str, Line]:
+    """Take all measures in turn, `rounds` times over, every other round backwards."""
+    found: dict[str, list[float]] = {name: [] for name in measures}
+    for number in range(rounds):
+        names = list(measures) if number % 2 == 0 else list(measures)[::-1]
+        for name in names:
+            found[name].append(await measures[name]())
+            print(f"  round {number + 1}/{rounds}  {name}: {found[name][-1]:,.1f}", flush=True)
+    return {name: Line(tuple(values)) for name, values in found.items()}
+
+
+def ratio(of: Line, to: Line) -> Line:
+    """Round by round, so that what the machine did to both cancels out."""
+    return Line(tuple(a / b for a, b in zip(of.values, to.values, strict=True)))

@@ -1,0 +1,82 @@
+"""The one visual language: a style has one colour and one mark, a variant of it one line style."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clients import catalog
+from harness.analysis.summary import CellResult
+from harness.analysis.verdicts import Status
+
+PALETTE = ("#1a7fc0", "#d05a0a", "#0a9570", "#c0649a", "#a67c00", "#3f97b5", "#8272d8")
+"""Okabe and Ito's hues, with a luminance that is 3:1 or more on light and on dark paper."""
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "p")
+"""Not as many as colours, so that colour and mark together repeat only after 56 styles."""
+DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 1.5, 1.5, 1.5))
+LIGHT = {
+    "paper": "#ffffff",
+    "panel": "#f5f6f8",
+    "ink": "#1b1f24",
+    "muted": "#59636e",
+    "line": "#dde1e6",
+    "invalid": "#8a9199",
+    "link": "#0b5cad",
+    "valid": "#1a6b3c",
+    "qualified": "#7a5200",
+    "failed": "#a8201a",
+}
+DARK = {
+    "paper": "#14171a",
+    "panel": "#1c2024",
+    "ink": "#e6e9ec",
+    "muted": "#a2abb4",
+    "line": "#33393f",
+    "invalid": "#6a7179",
+    "link": "#79b4f2",
+    "valid": "#6ccb93",
+    "qualified": "#e0b354",
+    "failed": "#ff938a",
+}
+FONTS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif'
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a cell is drawn, everywhere."""
+
+    colour: str
+    """A colour, or `invalid`."""
+    mark: str
+    """As matplotlib names it."""
+    dash: tuple[float, ...]
+    """Lengths of strokes and gaps in line widths; empty for a solid line."""
+
+
+def looks(cells: Sequence[CellResult]) -> dict[str, Look]:
+    """The look of each cell by its id.
+
+    A style's place in the catalog decides; styles that the catalog does not have come after it.
+    """
+    styles = list(dict.fromkeys([*catalog.styles(), *(cell.info["style"] for cell in cells)]))
+    variants: dict[str, list[str]] = {}
+    found = {}
+    for cell in cells:
+        style, variant = cell.info["style"], cell.info["variant"]
+        of_style = variants.setdefault(style, [])
+        if variant not in of_style:
+            of_style.append(variant)
+        place = styles.index(style)
+        found[cell.info["id"]] = Look(
+            "invalid" if cell.verdict.status is Status.INVALID else PALETTE[place % len(PALETTE)],
+            MARKS[place % len(MARKS)],
+            DASHES[of_style.index(variant) % len(DASHES)],
+        )
+    return found
+
+
+def css(selector: str) -> str:
+    """The colours as CSS variables of `selector`, light, and dark where the reader prefers it."""
+
+    def block(colours: dict[str, str]) -> str:
+        return selector + "{" + "".join(f"--{k}:{v};" for k, v in colours.items()) + "}"
+
+    return f"{block(LIGHT)}@media (prefers-color-scheme:dark){{@media screen{{{block(DARK)}}}}}"

@@ -1,0 +1,188 @@
+"""The report as one HTML page that needs nothing but itself."""
+
+import math
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.analysis.stats import PERCENTILES
+from harness.analysis.summary import CellResult, Summary
+from harness.analysis.verdicts import RULES, Reason, Status
+from harness.report import look, words
+from harness.report.look import Look
+from harness.report.panels import Chart
+from harness.report.svg import mark_points
+
+STATES = {
+    "complete": "Complete: the run went to its end.",
+    "partial": "Partial: the run was interrupted; what was finished is here.",
+    "running": "Unfinished: the run was still going, or was killed, when this report was made.",
+}
+LATENCY = (*PERCENTILES, "max")
+COUNTS = ("planned", "sent", "dropped", "done", "failed", "timed_out", "late")
+
+
+def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
+    """The report, self-contained. Every text of the run is escaped."""
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    info = summary.info
+    return pages.get_template("page.html.j2").render(
+        info=info,
+        state=STATES.get(info["status"], f"State of the run: {info['status']}."),
+        finished=sum(len(cell.trials) for cell in summary.cells),
+        validity=_validity(summary),
+        charts=[(chart, [(p, Markup(p.svg)) for p in chart.panels]) for chart in charts],
+        missing=_missing(summary),
+        theme=Markup(look.css(":root")),
+        fonts=Markup(look.FONTS),
+        groups=_rows(summary),
+        latency_names=[*(words.percent(p) for p in PERCENTILES.values()), "max"],
+        count_names=[name.replace("_", " ") for name in COUNTS],
+        verdicts=_verdicts(summary),
+        when=_when(info),
+        scenario=_pairs(
+            {k: v for k, v in info["scenario"].items() if k != "question"}
+            | {"targets": info["targets"] or "servers of its own"},
+            "none",
+        ),
+        environment=[
+            *((words.name(str(k)), _pairs(v)) for k, v in info["environment"].items()),
+            ("processors", _pairs(info["placement"])),
+        ],
+        command=shlex.join(info["command"]),
+        timeout=f"{info['scenario']['timeout_s']:g} s",
+    )
+
+
+def _when(info: Mapping[str, Any]) -> str:
+    ends = [info[key] for key in ("started_at", "ended_at") if info[key]]
+    return " to ".join(end.replace("T", " ").replace("+00:00", " UTC") for end in ends)
+
+
+def _validity(summary: Summary) -> str:
+    by_status = Counter(cell.verdict.status for cell in summary.cells)
+    total = len(summary.cells)
+    counted = ", ".join(f"{by_status[s]} {s.value}" for s in Status if by_status[s])
+    return f"{total} {'cell' if total == 1 else 'cells'}: {counted}."
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A cell as the table shows it."""
+
+    id: str
+    variant: str
+    mark: Markup
+    status: str
+    verdict: str | None
+    """The id of its verdict's explanation."""
+    throughput: str
+    latency: Sequence[str]
+    service_time: str
+    send_lag: str
+    cpu: Sequence[str]
+    lanes: str
+    counts: Sequence[str]
+
+
+def _rows(summary: Summary) -> Iterator[tuple[str, str, list[_Row]]]:
+    drawn = look.looks(summary.cells)
+    timeout_s = float(summary.info["scenario"]["timeout_s"])
+    for group in words.groups(summary):
+        rows = [_row(cell, drawn[cell.info["id"]], timeout_s) for cell in group.cells]
+        yield group.title, group.loop, rows
+
+
+def _row(cell: CellResult, drawn: Look, timeout_s: float) -> _Row:
+    ran = bool(cell.trials)
+
+    def ms(value: float) -> str:
+        return words.milliseconds(value, timeout_s) if ran else "–"
+
+    lag = cell.send_lag_us.p99
+    status = cell.verdict.status
+    return _Row(
+        id=cell.info["id"],
+        variant=cell.info["variant"],
+        mark=_mark(drawn),
+        status=status.value,
+        verdict=None if status is Status.VALID else f"why.{cell.info['id']}",
+        throughput=words.whole_number(cell.throughput_per_s),
+        latency=[ms(getattr(cell.latency, name)) for name in LATENCY],
+        service_time=ms(cell.service_time.p99),
+        send_lag=ms(lag) if math.isnan(lag) else words.whole_number(lag),
+        cpu=[words.whole_number(cell.cpu_us_per_op[role]) for role in ("generator", "server")],
+        lanes=words.whole_number(cell.lanes_opened),
+        counts=[f"{getattr(cell.counts, name):,}" if ran else "–" for name in COUNTS],
+    )
+
+
+def _mark(drawn: Look) -> Markup:
+    """The look of a cell's line, for beside its name."""
+    colour = f"var(--{drawn.colour})" if drawn.colour in look.LIGHT else drawn.colour
+    dash = " ".join(f"{1.7 * length:g}" for length in drawn.dash)
+    return Markup(
+        '<svg class="mark" viewBox="-13 -6 26 12" width="26" height="12" aria-hidden="true">'
+        '<path d="M-13 0H13" style="stroke:{}" stroke-width="1.7" stroke-dasharray="{}"/>'
+        '<polygon points="{}" style="fill:{}"/></svg>'
+    ).format(colour, dash or "none", mark_points(drawn.mark, 7.5), colour)
+
+
+def _missing(summary: Summary) -> list[tuple[str, str, str]]:
+    """Id, name and reason of the cells that no chart shows."""
+    return [
+        (cell.info["id"], f"{cell.info['variant']} at {cell.info['load']['words']}", why)
+        for cell in summary.cells
+        if (why := words.missing(cell))
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Explained:
+    """Cells that share their verdict and every reason for it."""
+
+    status: str
+    cells: Sequence[tuple[str, str]]
+    """Id and name of each."""
+    reasons: Sequence[tuple[str, str, str]]
+    """What, what was seen, and what to do."""
+
+
+def _verdicts(summary: Summary) -> list[_Explained]:
+    alike: dict[tuple[Reason, ...], list[CellResult]] = {}
+    for cell in summary.cells:
+        if cell.verdict.status is not Status.VALID:
+            alike.setdefault(cell.verdict.reasons, []).append(cell)
+    return [
+        _Explained(
+            cells[0].verdict.status.value,
+            [(c.info["id"], f"{c.info['variant']} at {c.info['load']['words']}") for c in cells],
+            [(r.code.value.replace("_", " "), r.detail, RULES[r.code][1]) for r in reasons],
+        )
+        for reasons, cells in alike.items()
+    ]
+
+
+def _pairs(value: Any, nothing: str = "not known") -> list[tuple[str, str]]:
+    """A mapping as names and texts for a definition list; sizes in GiB, null as `nothing`."""
+    if not isinstance(value, Mapping):
+        return [("value", words.plain(value, nothing))]
+    pairs = []
+    for key, each in value.items():
+        if str(key).endswith("_bytes") and isinstance(each, int):
+            pairs.append((words.name(str(key).removesuffix("_bytes")), f"{each / 2**30:.1f} GiB"))
+        else:
+            pairs.append((words.name(str(key)), words.plain(each, nothing)))
+    return pairs

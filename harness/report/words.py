@@ -1,0 +1,125 @@
+"""What cells and figures are called wherever the report speaks of them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.analysis.summary import CellResult, Summary
+from harness.analysis.verdicts import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Cells at one load under one condition: what may stand side by side."""
+
+    title: str
+    loop: str
+    """`open loop` or `closed loop`."""
+    cells: Sequence[CellResult]
+
+
+def groups(summary: Summary) -> list[Group]:
+    """All cells by load, then by items an order, in the order of the run."""
+    sorted_in: dict[tuple[str, Any], list[CellResult]] = {}
+    for cell in summary.cells:
+        key = (cell.info["load"]["words"], cell.info["condition"]["items"])
+        sorted_in.setdefault(key, []).append(cell)
+    several = len({items for _, items in sorted_in}) > 1
+    return [
+        Group(
+            f"{load}, {items} {'item' if items == 1 else 'items'}" if several else load,
+            "closed loop" if cells[0].info["load"]["model"] == "closed" else "open loop",
+            cells,
+        )
+        for (load, items), cells in sorted_in.items()
+    ]
+
+
+def labels(cells: Iterable[CellResult]) -> dict[str, str]:
+    """The shortest name of each variant that no other variant of these cells has."""
+    style_of = {cell.info["variant"]: cell.info["style"] for cell in cells}
+    candidates = [
+        {
+            variant: (style, _without_server(variant), variant)[length]
+            for variant, style in style_of.items()
+        }
+        for length in range(3)
+    ]
+    short: dict[str, str] = {}
+    for variant in style_of:
+        short[variant] = next(
+            (
+                names[variant]
+                for names in candidates
+                if list(names.values()).count(names[variant]) == 1
+            ),
+            variant,
+        )
+    return short
+
+
+def _without_server(variant: str) -> str:
+    head, equals, label = variant.partition("=")
+    return head.partition("+")[0] + equals + label
+
+
+def missing(cell: CellResult) -> str:
+    """Why a cell has no place in the charts, shortly; empty if it has one."""
+    status = cell.verdict.status
+    if status not in (Status.FAILED, Status.SKIPPED):
+        return ""
+    codes = dict.fromkeys(reason.code.value.replace("_", " ") for reason in cell.verdict.reasons)
+    return f"{status.value}: {', '.join(codes)}"
+
+
+def milliseconds(value: float, timeout_s: float) -> str:
+    """A figure in ms without its unit, `> 2 s` for a censored one, `n/r` for one not resolvable."""
+    if math.isnan(value):
+        return "n/r"
+    return f"> {timeout_s:g} s" if math.isinf(value) else f"{value:,.2f}"
+
+
+def whole_number(value: float | None) -> str:
+    """A figure without decimals unless it is small; `–` where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,.1f}" if abs(value) < 10 and value != int(value) else f"{value:,.0f}"
+
+
+def percent(value: float) -> str:
+    """A percentile as on an axis: `99.9 %`."""
+    return f"{value:g} %"
+
+
+def plain(value: Any, nothing: str) -> str:
+    """Any value of run.json as a reader would write it; null is `nothing`."""
+    match value:
+        case None:
+            return nothing
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case Mapping():
+            return ", ".join(f"{name(str(k))} {plain(v, nothing)}" for k, v in value.items())
+        case list() | tuple():
+            joint = "; " if any(isinstance(each, Mapping) for each in value) else ", "
+            return joint.join(plain(each, nothing) for each in value) or nothing
+    return str(value)
+
+
+def name(key: str) -> str:
+    """A key of run.json as a reader would write it."""
+    for ending, unit in (("_s", " (s)"), ("_ms", " (ms)"), ("_bytes", " (bytes)")):
+        if key.endswith(ending):
+            return key.removesuffix(ending).replace("_", " ") + unit
+    return key.replace("_", " ")
+
+
+def clipped(text: str, most: int) -> str:
+    """At most so many characters, the middle left out: variants differ at both ends."""
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"

@@ -1,0 +1,287 @@
+"""Made-up Summaries, one for each thing that a report must say truly."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from harness.analysis.accounts import Counts
+from harness.analysis.stats import curve, distribution, middle, middle_distribution
+from harness.analysis.summary import CellResult, Summary, TrialResult
+from harness.analysis.verdicts import Code, Reason, Verdict
+from harness.plan import LoadPoint
+from harness.variant import Variant, parse_variant
+
+HOSTILE = "<script>alert(1)</script>"
+WINDOW_S = 4.0
+BASE_MS = {"rest": 0.9, "grpc-unary": 1.1, "grpc-stream": 0.45, "websocket": 0.4, "noop": 0.02}
+SERVER_US = {"rest": 150.0, "grpc-unary": 210.0, "grpc-stream": 95.0, "websocket": 70.0}
+STYLES = ("rest", "grpc-unary", "grpc-stream", "websocket")
+OPEN = (LoadPoint("constant", rate=200.0), LoadPoint("constant", rate=1000.0))
+CLOSED = LoadPoint("closed", users=16)
+
+
+def trial(
+    variant: str, load: LoadPoint, number: int = 1, planned: int | None = None, **lost: int
+) -> TrialResult:
+    """A trial whose latencies are drawn from a seed; `lost` counts dropped, timed_out, failed."""
+    style = parse_variant(variant).style
+    planned = int(WINDOW_S * load.mean_rate or 6000) if planned is None else planned
+    counts = Counts(
+        planned=planned,
+        sent=planned - lost.get("dropped", 0),
+        done=planned - sum(lost.values()),
+        **lost,
+    )
+    draw = np.random.default_rng([number, len(variant), *variant.encode(), planned])
+    latency = BASE_MS[style] * (1 + draw.gamma(1.2, 0.25, counts.done) ** 2.5)
+    completed = counts.done
+    cpu = {
+        "generator": int(90e3 * completed),
+        "server": int(SERVER_US.get(style, 0) * 1e3 * completed),
+    }
+    return TrialResult(
+        number=number,
+        counts=counts,
+        failures={"disconnected": counts.failed} if counts.failed else {},
+        completed_in_window=completed,
+        window_s=WINDOW_S,
+        latency=distribution(latency, planned),
+        latency_values=(latency, planned),
+        ack=None,
+        service_time=distribution(latency * 0.9, counts.sent),
+        send_lag_us=distribution(np.full(counts.sent, 80.0), counts.sent),
+        implausible=(),
+        health={"lanes_opened": 4, "failure_details": []},
+        cpu_ns=cpu if style in SERVER_US else {"generator": cpu["generator"]},
+    )
+
+
+def info_of(variant: Variant, load: LoadPoint, items: int = 3) -> dict[str, Any]:
+    """A cell as run.json has it."""
+    return {
+        "id": f"place.{variant.slug}.{load.slug}.items-{items}",
+        "style": variant.style,
+        "variant": variant.name,
+        "operation": "place",
+        "load": {
+            "model": load.model,
+            "rate": load.rate,
+            "users": load.users,
+            "think_s": load.think_s,
+            "burst_size": load.burst_size,
+            "every_s": load.every_s,
+            "words": load.words,
+        },
+        "condition": {
+            "items": items,
+            "connections": 4,
+            "in_flight": 1024,
+            "service_time": {"time": "none", "mean_ms": 0.0},
+            "timeout_s": 2.0,
+        },
+        "has_server": bool(variant.entry.server),
+    }
+
+
+def cell(
+    variant: str,
+    load: LoadPoint,
+    reasons: Sequence[Reason] = (),
+    trials: Sequence[TrialResult] | None = None,
+    items: int = 3,
+) -> CellResult:
+    """A cell with the verdict that `reasons` give; three usual trials unless told."""
+    parsed = parse_variant(variant)
+    if trials is None:
+        trials = [trial(variant, load, number) for number in (1, 2, 3)]
+
+    def per_op(role: str) -> float | None:
+        done = sum(t.completed_in_window for t in trials if role in t.cpu_ns)
+        return sum(t.cpu_ns.get(role, 0) for t in trials) / 1e3 / done if done else None
+
+    return CellResult(
+        info=info_of(parsed, load, items),
+        trials=trials,
+        counts=sum((t.counts for t in trials), Counts()),
+        throughput_per_s=middle([t.throughput_per_s for t in trials]) if trials else None,
+        latency=middle_distribution([t.latency for t in trials]),
+        ack=None,
+        service_time=middle_distribution([t.service_time for t in trials]),
+        send_lag_us=middle_distribution([t.send_lag_us for t in trials]),
+        lanes_opened=4 if trials else None,
+        cpu_us_per_op={role: per_op(role) for role in ("generator", "server")},
+        latency_by_percentile=curve([t.latency_values for t in trials]),
+        verdict=Verdict(tuple(reasons)),
+    )
+
+
+def summary(cells: Sequence[CellResult], **info: Any) -> Summary:
+    """A run of these cells; `info` replaces keys of run.json."""
+    usual: dict[str, Any] = {
+        "format": 1,
+        "run": "compare-1",
+        "status": "complete",
+        "question": "Which style answers one order fastest at rates that all can hold?",
+        "scenario": {
+            "question": "Which style answers one order fastest at rates that all can hold?",
+            "operation": "place",
+            "styles": list(STYLES),
+            "repeats": 3,
+            "seed": 1,
+            "warm_up_s": 1.0,
+            "duration_s": WINDOW_S,
+            "timeout_s": 2.0,
+            "budget_s": 240.0,
+            "objective": {"percentile": 99.0, "latency_ms": 20.0},
+            "load": [{"model": "constant", "rate": [200.0, 1000.0]}],
+            "order": {"items": [3], "file": None},
+            "service": {"time": "none", "mean_ms": 0.0},
+            "connection": {"in_flight": 1024, "connections": 4},
+        },
+        "command": ["python3", "bench.py", "run", "compare", "--styles", "rest, websocket"],
+        "started_at": "2030-01-02T03:04:05+00:00",
+        "ended_at": "2030-01-02T03:08:01+00:00",
+        "environment": {
+            "machine": {
+                "architecture": "x86_64",
+                "cpu": "Example 9000",
+                "cpus": [0, 1],
+                "governor": None,
+                "memory_bytes": 16 * 2**30,
+                "load_1m_before": 0.12,
+            },
+            "kernel": {"system": "Linux", "release": "6.1.0", "clock_source": "tsc"},
+            "python": {"version": "3.11.9", "build": "CPython"},
+            "libraries": {"aiohttp": "3.14.5", "grpcio": "1.85.1"},
+            "project": {"commit": "0123456789abcdef", "changed": False},
+        },
+        "placement": {"generator": [0], "server": [1], "shared": False},
+        "targets": {},
+        "cells": [c.info for c in cells],
+        "planned_trials": 3 * len(cells),
+    }
+    return Summary({**usual, **info}, cells)
+
+
+def product(variants: Sequence[str], loads: Sequence[LoadPoint]) -> list[CellResult]:
+    """The usual cells."""
+    return [cell(variant, load) for variant in variants for load in loads]
+
+
+def complete() -> Summary:
+    """Four styles at two open loads and a closed one: what `compare` gives."""
+    return summary(product(STYLES, [*OPEN, CLOSED]))
+
+
+def one_cell() -> Summary:
+    """The smallest run."""
+    return summary(product(["rest"], OPEN[:1]))
+
+
+def many() -> Summary:
+    """Five variants, among them two of one style and an A/A pair, at four loads."""
+    variants = ["rest", "rest:httpx", "grpc-stream=a", "grpc-stream=b", "websocket"]
+    loads = [*OPEN, LoadPoint("burst", rate=200.0, burst_size=100, every_s=1.0), CLOSED]
+    return summary(product(variants, loads))
+
+
+def partial() -> Summary:
+    """Interrupted: one cell with one trial of three, one without any."""
+    return summary(
+        [
+            cell(
+                "rest",
+                OPEN[0],
+                [Reason(Code.FEWER_TRIALS, "1 of 3 trials were finished")],
+                [trial("rest", OPEN[0])],
+            ),
+            not_run("websocket", OPEN[0]),
+        ],
+        status="partial",
+    )
+
+
+def not_run(variant: str, load: LoadPoint) -> CellResult:
+    """A cell that was skipped."""
+    reason = Reason(Code.NOT_RUN, "the run ended before its first trial")
+    return cell(variant, load, [reason], [])
+
+
+def failed_style() -> Summary:
+    """One style whose server died in every trial, one that failed on some operations."""
+    died = Reason(Code.SERVER_DIED, "trial 1: the server ended with code 1 after 1.2 s")
+    lost = Reason(Code.DISCONNECTED, "9 of 2400 operations: connection reset by peer")
+    some = [trial("grpc-unary", OPEN[0], n, failed=3) for n in (1, 2, 3)]
+    return summary(
+        [
+            cell("rest", OPEN[0]),
+            cell("grpc-unary", OPEN[0], [lost], some),
+            cell("websocket", OPEN[0], [died], []),
+        ]
+    )
+
+
+def invalid() -> Summary:
+    """One cell that the generator spoilt."""
+    late = Reason(Code.GENERATOR_BOUND, "trial 2: send lag p99 9.1 ms makes up most of the latency")
+    return summary([cell("rest", OPEN[0]), cell("grpc-stream", OPEN[0], [late])])
+
+
+def censored() -> Summary:
+    """One cell of which 3% were never answered, one of which none came in time."""
+    beyond = Reason(Code.OVERLOADED, "90 operations were dropped, 30 timed out")
+    none = Reason(Code.OVERLOADED, "3960 operations timed out")
+    some = [trial("rest", OPEN[1], n, dropped=90, timed_out=30) for n in (1, 2, 3)]
+    most = [trial("grpc-unary", OPEN[1], n, timed_out=3990) for n in (1, 2, 3)]
+    return summary(
+        [
+            cell("rest", OPEN[1], [beyond], some),
+            cell("grpc-unary", OPEN[1], [none], most),
+            cell("websocket", OPEN[1]),
+        ]
+    )
+
+
+def not_resolvable() -> Summary:
+    """A hundred operations a trial: no p99; three: no percentile at all above the median."""
+    few = Reason(Code.UNDER_SAMPLED, "p99 is not resolvable from 100 operations")
+    hundred = [trial("rest", OPEN[0], n, planned=100) for n in (1, 2, 3)]
+    one = [trial("websocket", OPEN[0], n, planned=1) for n in (1, 2, 3)]
+    return summary([cell("rest", OPEN[0], [few], hundred), cell("websocket", OPEN[0], [few], one)])
+
+
+def hostile() -> Summary:
+    """A user's strings that a careless page would run, or a careless chart would typeset."""
+    made = complete()
+    reason = Reason(Code.PROTOCOL, f"4 of 9 operations: {HOSTILE} & $\\frac$ \"' ]]>")
+    load = replace(OPEN[0], rate=7.0)
+    base = cell("rest", load, [reason])
+    named: Mapping[str, Any] = {
+        **base.info,
+        "variant": f"rest:{HOSTILE}$x$",
+        "load": {**base.info["load"], "words": f"{HOSTILE}$\\frac$ & 7/s"},
+    }
+    return summary(
+        [*made.cells, replace(base, info=named)],
+        run=HOSTILE,
+        question=HOSTILE,
+        command=["python3", "bench.py", "run", HOSTILE],
+        targets={"rest": f'"onload="{HOSTILE}'},
+        environment={"machine": {"cpu": HOSTILE, HOSTILE: math.pi}},
+    )
+
+
+ALL = (
+    complete,
+    one_cell,
+    many,
+    partial,
+    failed_style,
+    invalid,
+    censored,
+    not_resolvable,
+    hostile,
+)
