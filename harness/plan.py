@@ -7,7 +7,7 @@ from itertools import product
 from harness.scenario import BadInput, BurstLoad, ClosedLoad, Load, Scenario
 from harness.variant import Variant, parse_variant
 
-TRIAL_OVERHEAD_S = 1.6
+TRIAL_OVERHEAD_S = 2.0
 """Starting and stopping a server and a generator, as seen on two cores; for the estimate only."""
 MAX_OPERATIONS = 50_000_000
 

@@ -173,6 +173,12 @@ class _OneTrial:
         server: Server | None = None
         generator: Process | None = None
         try:
+            # It imports its libraries while the server does, on another processor.
+            generator = await self._rig.spawn(
+                "generator",
+                [sys.executable, "-m", "harness.load"],
+                self._placement.generator,
+            )
             if self._target is None and entry.server:
                 server = await start_server(
                     self._rig,
@@ -181,11 +187,6 @@ class _OneTrial:
                     self._placement.server,
                 )
                 self._journal.event("server_ready", server.address, self._trial)
-            generator = await self._rig.spawn(
-                "generator",
-                [sys.executable, "-m", "harness.load"],
-                self._placement.generator,
-            )
             await self._load(generator, server)
         finally:
             # An interrupted trial is not worth waiting for.

@@ -150,6 +150,8 @@ def peak_bytes() -> int:
 def main() -> None:
     """Read the trial from line 1 of standard input and run it."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    # Slow to import, and needed only when the load is over: now, while the server starts.
+    importlib.import_module("pyarrow.parquet")
     line = sys.stdin.buffer.readline()
     if not line:
         sys.exit(1)

@@ -202,7 +202,7 @@ def _cpu(frame: _Frame) -> Chart:
         return frame.series(cell, list(seen), list(seen.values()), "µs", figures, note)
 
     panels = frame.panels(
-        "CPU time an operation, µs, from 0", "CPU µs an operation: client solid + server pale", row
+        "CPU time an operation, µs, from 0", "µs an operation: client solid + server pale", row
     )
     longest = max((sum(s.y) for panel in panels for s in panel.series), default=None)
     return _chart(

@@ -18,7 +18,7 @@ TOP, BOTTOM = 48.0, 36.0
 PLOT, LINE, ROW = 190.0, 14.0, 21.0
 LEFT = 38.0
 TEXT, TITLE = 10.5, 12.5
-CHARACTER = 6.0
+CHARACTER = 6.2
 """Width of a character in the layout's font, which is wider than most systems' own."""
 LONGEST_LABEL = 22
 TICKS = (50.0, 90.0, 99.0, 99.9, 99.99)
@@ -30,7 +30,7 @@ def draw_lines(panel: Panel, limits: tuple[float, float, float], timeout_ms: flo
     """Latency by percentile. `limits`: lowest and highest latency in ms, the last percentile."""
     low, high, last = limits
     texts = [clipped(one.said, LONGEST_LABEL) for one in panel.series]
-    right = GAP + SWATCH + 4 + CHARACTER * max(map(len, texts), default=0)
+    right = GAP + SWATCH + 8 + CHARACTER * max(map(len, texts), default=0)
     tall = max(PLOT, LINE * len(texts))
     if not texts:
         figure, axes = _frame(panel, 0, LEFT, right, panel.missing)
@@ -43,7 +43,7 @@ def draw_lines(panel: Panel, limits: tuple[float, float, float], timeout_ms: flo
     axes.yaxis.set_major_locator(LogLocator(subs=_subs(high / low), numticks=20))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.yaxis.set_minor_locator(NullLocator())
-    ticks = [tick for tick in TICKS if tick <= last]
+    ticks = _legible([tick for tick in TICKS if tick <= last], wide / _nines(last))
     axes.set_xlim(0, _nines(last))
     axes.xaxis.set_major_locator(FixedLocator([_nines(tick) for tick in ticks]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda _, i: percent(ticks[i or 0])))
@@ -105,6 +105,18 @@ def draw_lines(panel: Panel, limits: tuple[float, float, float], timeout_ms: flo
 
 def _nines(percentile: float | str) -> float:
     return -math.log10(1 - float(percentile) / 100)
+
+
+def _legible(ticks: Sequence[float], scale: float) -> list[float]:
+    """The ticks whose labels do not touch, from the highest down; `scale` is pixels a nine."""
+    kept: list[float] = []
+    room = math.inf
+    for tick in reversed(ticks):
+        half = CHARACTER * len(percent(tick)) / 2
+        if _nines(tick) * scale + half < room:
+            kept.insert(0, tick)
+            room = _nines(tick) * scale - half
+    return kept
 
 
 def _subs(ratio: float) -> tuple[float, ...]:

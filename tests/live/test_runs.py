@@ -238,7 +238,7 @@ def test_a_service_with_a_wrong_total_fails_and_the_rest_runs(
 
     assert run(case()) == 1
     cell = cell_of(out, "rest")
-    assert codes(cell) == {"wrong_reply"}
+    assert "wrong_reply" in codes(cell)
     assert cell["counts"]["failed"] == 20
     assert "the total is not the order's" in cell["verdict"]["reasons"][0]["detail"]
     assert cell_of(out, "noop")["verdict"]["status"] != "failed"

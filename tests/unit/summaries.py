@@ -1,7 +1,7 @@
 """Made-up Summaries, one for each thing that a report must say truly."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from harness.analysis.verdicts import Code, Reason, Verdict
 from harness.plan import LoadPoint
 from harness.variant import Variant, parse_variant
 
+Make = Callable[[], Summary]
 HOSTILE = "<script>alert(1)</script>"
 WINDOW_S = 4.0
 BASE_MS = {"rest": 0.9, "grpc-unary": 1.1, "grpc-stream": 0.45, "websocket": 0.4, "noop": 0.02}
@@ -274,7 +275,7 @@ def hostile() -> Summary:
     )
 
 
-ALL = (
+ALL: tuple[Make, ...] = (
     complete,
     one_cell,
     many,

@@ -1,0 +1,245 @@
+"""Charts, by their data and labels."""
+
+import math
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import matplotlib
+import pytest
+
+from clients import catalog
+from harness.analysis.summary import Summary
+from harness.report import look
+from harness.report.charts import make_charts, standalone
+from harness.report.drawing import TICKS, _apart, _legible
+from harness.report.panels import Chart
+from harness.report.words import labels
+from tests.unit import summaries
+
+
+def charts_of(summary: Summary) -> dict[str, Chart]:
+    return {chart.name: chart for chart in make_charts(summary)}
+
+
+def label_of(chart: Chart) -> set[str]:
+    return {one.label for one in chart.series}
+
+
+def contrast(one: str, other: str) -> float:
+    """As WCAG 2 defines it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_a_panel_a_load_with_every_cell_in_it() -> None:
+    for chart in make_charts(summaries.complete()):
+        assert [p.title for p in chart.panels] == ["200/s", "1000/s", "closed loop, 16 users"]
+        for panel in chart.panels:
+            assert [s.label for s in panel.series] == list(summaries.STYLES)
+            assert not panel.missing
+
+
+def test_open_and_closed_loop_never_share_a_panel() -> None:
+    made = summaries.complete()
+    model = {cell.info["id"]: cell.info["load"]["model"] for cell in made.cells}
+    for chart in make_charts(made):
+        for panel in chart.panels:
+            closed = {model[one.cell] == "closed" for one in panel.series}
+            assert closed == {panel.loop == "closed loop"}
+
+
+def test_orders_of_different_size_never_share_a_panel() -> None:
+    cells = [summaries.cell("rest", summaries.OPEN[0], items=items) for items in (1, 100)]
+    chart = charts_of(summaries.summary(cells))["latency"]
+    assert [p.title for p in chart.panels] == ["200/s, 1 item", "200/s, 100 items"]
+
+
+def test_axes_name_unit_and_scale() -> None:
+    charts = charts_of(summaries.complete())
+    (latency, throughput, cpu) = (charts[n].panels[0] for n in ("latency", "throughput", "cpu"))
+    assert latency.y_label == "latency, ms (log scale)"
+    assert latency.x_label == "percentile of planned operations (log scale)"
+    assert throughput.x_label == "operations answered a second, from 0"
+    assert cpu.x_label == "CPU time an operation, µs, from 0"
+    for panel in (latency, throughput, cpu):
+        assert panel.x_label in panel.svg
+        assert panel.y_label in panel.svg
+
+
+def test_the_latency_line_is_the_summarys_curve() -> None:
+    made = summaries.complete()
+    series = {one.cell: one for one in charts_of(made)["latency"].series}
+    for cell in made.cells:
+        drawn = series[cell.info["id"]]
+        assert list(zip(drawn.x, drawn.y, strict=True)) == list(cell.latency_by_percentile)
+        assert drawn.unit == "ms"
+        assert drawn.censored_at is None
+
+
+def test_a_line_that_the_timeout_ends_says_so() -> None:
+    chart = charts_of(summaries.censored())["latency"]
+    rest = next(one for one in chart.series if one.label == "rest")
+    assert rest.note == "> 2 s"
+    assert rest.censored_at == 97.1  # 3 % of the planned were lost
+    assert rest.x[-1] == 97.0
+    assert "99 % > 2 s" in chart.alt
+    assert [(m.label, m.why) for m in chart.missing] == [
+        ("grpc-unary", "> 2 s at every percentile")
+    ]
+
+
+def test_a_line_that_the_sample_ends_does_not_claim_a_timeout() -> None:
+    chart = charts_of(summaries.not_resolvable())["latency"]
+    rest = next(one for one in chart.series if one.label == "rest")
+    assert rest.censored_at is None
+    assert not rest.note
+    assert float(rest.x[-1]) < 99
+    assert "99 % not resolvable" in chart.alt
+
+
+def test_bars_carry_the_summarys_figures() -> None:
+    made = summaries.complete()
+    charts = charts_of(made)
+    rate = {one.cell: one.y for one in charts["throughput"].series}
+    cpu = {one.cell: one for one in charts["cpu"].series}
+    for cell in made.cells:
+        assert rate[cell.info["id"]] == (cell.throughput_per_s,)
+        drawn = cpu[cell.info["id"]]
+        assert drawn.x == ("client", "server")
+        assert drawn.y == (cell.cpu_us_per_op["generator"], cell.cpu_us_per_op["server"])
+
+
+def test_only_an_open_loop_has_a_planned_rate() -> None:
+    planned = [p.planned_per_s for p in charts_of(summaries.many())["throughput"].panels]
+    assert planned == [200.0, 1000.0, 300.0, None]
+
+
+def test_cpu_that_was_not_seen_is_not_zero() -> None:
+    cell = summaries.cell("rest", summaries.OPEN[0])
+    cell = replace(cell, cpu_us_per_op={"generator": 90.0, "server": None})
+    (drawn,) = charts_of(summaries.summary([cell]))["cpu"].series
+    assert (drawn.x, drawn.y, drawn.note) == (("client",), (90.0,), "server not seen")
+    noop = summaries.cell("noop", summaries.OPEN[0])
+    (drawn,) = charts_of(summaries.summary([noop]))["cpu"].series
+    assert drawn.note == "no server"
+
+
+def test_failed_and_skipped_cells_are_named_and_not_drawn() -> None:
+    for chart in make_charts(summaries.failed_style()):
+        assert label_of(chart) == {"rest"}
+        assert [(m.label, m.why) for m in chart.missing] == [
+            ("grpc-unary", "failed: disconnected"),
+            ("websocket", "failed: server died"),
+        ]
+        assert "websocket" in chart.panels[0].svg
+        assert "websocket is not shown (failed: server died)" in chart.alt
+    for chart in make_charts(summaries.partial()):
+        assert [m.why for m in chart.missing] == ["skipped: not run"]
+
+
+def test_an_invalid_cell_is_grey_and_says_so() -> None:
+    for chart in make_charts(summaries.invalid()):
+        spoilt = next(one for one in chart.series if one.label == "grpc-stream")
+        assert spoilt.look.colour == "invalid"
+        assert spoilt.said == "grpc-stream (invalid)"
+        assert "grpc-stream (invalid)" in chart.panels[0].svg
+
+
+def test_a_style_has_one_colour_and_one_mark_in_every_run() -> None:
+    seen: dict[str, set[tuple[str, str]]] = {}
+    for make in (summaries.complete, summaries.many, summaries.one_cell, summaries.censored):
+        for chart in make_charts(make()):
+            for one in chart.series:
+                seen.setdefault(one.style, set()).add((one.look.colour, one.look.mark))
+    assert all(len(found) == 1 for found in seen.values())
+    assert len(set.union(*seen.values())) == len(seen)
+    place = catalog.styles().index("websocket")
+    assert seen["websocket"] == {(look.PALETTE[place], look.MARKS[place])}
+
+
+def test_variants_of_a_style_differ_by_line_style() -> None:
+    chart = charts_of(summaries.many())["latency"]
+    rest = {s.label: s.look.dash for s in chart.panels[0].series if s.style == "rest"}
+    assert rest == {"rest:aiohttp": (), "rest:httpx": look.DASHES[1]}
+
+
+def test_labels_are_as_short_as_can_be_told_apart() -> None:
+    assert set(labels(summaries.complete().cells).values()) == set(summaries.STYLES)
+    assert set(labels(summaries.many().cells).values()) == {
+        "rest:aiohttp",
+        "rest:httpx",
+        "grpc-stream:grpcio=a",
+        "grpc-stream:grpcio=b",
+        "websocket",
+    }
+
+
+@pytest.mark.parametrize("paper", [look.LIGHT["paper"], look.DARK["paper"]])
+def test_every_colour_stands_out_on_light_and_dark_paper(paper: str) -> None:
+    assert min(contrast(colour, paper) for colour in look.PALETTE) >= 3
+
+
+@pytest.mark.parametrize("theme", [look.LIGHT, look.DARK])
+def test_every_text_colour_is_legible(theme: dict[str, str]) -> None:
+    for name in ("ink", "muted", "link", "valid", "qualified", "failed"):
+        assert contrast(theme[name], theme["paper"]) >= 4.5
+        assert contrast(theme[name], theme["panel"]) >= 4.5
+    assert contrast(theme["invalid"], theme["paper"]) >= 3
+
+
+def test_colour_and_mark_together_repeat_late() -> None:
+    assert math.lcm(len(look.PALETTE), len(look.MARKS)) == 56
+
+
+@pytest.mark.parametrize("make", summaries.ALL)
+def test_every_file_is_svg_that_works_alone(make: summaries.Make) -> None:
+    for chart in make_charts(make()):
+        text = standalone(chart)
+        root = ElementTree.fromstring(text)
+        assert root.get("aria-label") == chart.alt
+        ids = [element.get("id") for element in root.iter() if element.get("id")]
+        assert len(ids) == len(set(ids))
+        for reference in re.findall(r'(?:href="|url\()#([^")]+)', text):
+            assert reference in ids
+        assert "prefers-color-scheme:dark" in text
+        for variable in set(re.findall(r"var\(--([a-z]+)\)", text)):
+            assert f"--{variable}:" in text
+        assert "fe01" not in text  # no sentinel is left
+        assert "<script" not in text
+
+
+def test_drawing_is_deterministic_and_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    once = [standalone(chart) for chart in make_charts(summaries.complete())]
+    monkeypatch.setitem(matplotlib.rcParams, "lines.linewidth", 9.0)
+    assert [standalone(chart) for chart in make_charts(summaries.complete())] == once
+    assert matplotlib.rcParams["lines.linewidth"] == 9.0
+    assert matplotlib.rcParams["svg.fonttype"] == matplotlib.rcParamsDefault["svg.fonttype"]
+
+
+def test_text_stays_text() -> None:
+    (panel,) = charts_of(summaries.one_cell())["latency"].panels
+    texts = [element.text for element in ElementTree.fromstring(panel.svg).iter("text")]
+    assert {"200/s", "rest", "99 %"} <= set(texts)
+
+
+def test_labels_are_moved_apart_in_their_order() -> None:
+    placed = _apart([0.99, 0.5, 0.5, 1.0], 0.1)
+    assert placed[3] == 1.0
+    assert placed[0] == pytest.approx(0.9)
+    assert placed[2] - placed[1] == pytest.approx(0.1)
+    assert all(0 <= place <= 1 for place in placed)
+
+
+def test_ticks_whose_labels_would_touch_are_left_out() -> None:
+    assert _legible(TICKS, 80) == list(TICKS)
+    assert _legible(TICKS, 40) == [50.0, 90.0, 99.0, 99.99]
+    assert _legible([], 10) == []
