@@ -51,7 +51,7 @@ def refused(problem: Problem) -> DriverError:
     return DriverError(failure, problem.detail, problem.code)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One use of an operation: its number in the plan, unique within a generator."""
 

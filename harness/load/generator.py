@@ -123,6 +123,7 @@ class Generator:
             recorder.time_out(number)
             if number not in self._expired:
                 raise
+            self._expired.remove(number)
         except DriverError as error:
             recorder.fail(number, error)
         except Exception as error:
@@ -131,7 +132,6 @@ class Generator:
         finally:
             self._lanes.give(lane)
             del self._open[number]
-            self._expired.discard(number)
 
     def _sweep(self, planned_ns: int) -> None:
         now = time.monotonic_ns()

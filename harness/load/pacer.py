@@ -50,7 +50,7 @@ class TimerfdPacer:
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
         self._spec = _Spec()
-        self._address = ctypes.addressof(self._spec)
+        self._reference = ctypes.byref(self._spec)
         self._loop = loop
         loop.add_reader(self._fd, due)
 
@@ -58,7 +58,7 @@ class TimerfdPacer:
         """See Pacer.arm."""
         spec = self._spec
         spec.value_s, spec.value_ns = divmod(at_ns, 1_000_000_000)
-        self._settime(self._fd, _ABSOLUTE, ctypes.c_void_p(self._address), None)
+        self._settime(self._fd, _ABSOLUTE, self._reference, None)
 
     def close(self) -> None:
         """See Pacer.close."""

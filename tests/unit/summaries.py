@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -172,16 +173,19 @@ def product(variants: Sequence[str], loads: Sequence[LoadPoint]) -> list[CellRes
     return [cell(variant, load) for variant in variants for load in loads]
 
 
+@cache
 def complete() -> Summary:
     """Four styles at two open loads and a closed one: what `compare` gives."""
     return summary(product(STYLES, [*OPEN, CLOSED]))
 
 
+@cache
 def one_cell() -> Summary:
     """The smallest run."""
     return summary(product(["rest"], OPEN[:1]))
 
 
+@cache
 def many() -> Summary:
     """Five variants, among them two of one style and an A/A pair, at four loads."""
     variants = ["rest", "rest:httpx", "grpc-stream=a", "grpc-stream=b", "websocket"]
@@ -189,6 +193,7 @@ def many() -> Summary:
     return summary(product(variants, loads))
 
 
+@cache
 def partial() -> Summary:
     """Interrupted: one cell with one trial of three, one without any."""
     return summary(
@@ -211,6 +216,7 @@ def not_run(variant: str, load: LoadPoint) -> CellResult:
     return cell(variant, load, [reason], [])
 
 
+@cache
 def failed_style() -> Summary:
     """One style whose server died in every trial, one that failed on some operations."""
     died = Reason(Code.SERVER_DIED, "trial 1: the server ended with code 1 after 1.2 s")
@@ -225,12 +231,14 @@ def failed_style() -> Summary:
     )
 
 
+@cache
 def invalid() -> Summary:
     """One cell that the generator spoilt."""
     late = Reason(Code.GENERATOR_BOUND, "trial 2: send lag p99 9.1 ms makes up most of the latency")
     return summary([cell("rest", OPEN[0]), cell("grpc-stream", OPEN[0], [late])])
 
 
+@cache
 def censored() -> Summary:
     """One cell of which 3% were never answered, one of which none came in time."""
     beyond = Reason(Code.OVERLOADED, "90 operations were dropped, 30 timed out")
@@ -246,6 +254,7 @@ def censored() -> Summary:
     )
 
 
+@cache
 def not_resolvable() -> Summary:
     """A hundred operations a trial: no p99; three: no percentile at all above the median."""
     few = Reason(Code.UNDER_SAMPLED, "p99 is not resolvable from 100 operations")
@@ -254,6 +263,7 @@ def not_resolvable() -> Summary:
     return summary([cell("rest", OPEN[0], [few], hundred), cell("websocket", OPEN[0], [few], one)])
 
 
+@cache
 def hostile() -> Summary:
     """A user's strings that a careless page would run, or a careless chart would typeset."""
     made = complete()

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import replace
+from functools import cache
 from xml.etree import ElementTree
 
 import matplotlib
@@ -18,8 +19,15 @@ from harness.report.words import labels
 from tests.unit import summaries
 
 
-def charts_of(summary: Summary) -> dict[str, Chart]:
-    return {chart.name: chart for chart in make_charts(summary)}
+@cache
+def drawn(make: summaries.Make) -> list[Chart]:
+    """The charts of a made-up run, drawn once for all tests."""
+    return make_charts(make())
+
+
+def charts_of(summary: Summary | summaries.Make) -> dict[str, Chart]:
+    charts = make_charts(summary) if isinstance(summary, Summary) else drawn(summary)
+    return {chart.name: chart for chart in charts}
 
 
 def label_of(chart: Chart) -> set[str]:
@@ -39,7 +47,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_a_panel_a_load_with_every_cell_in_it() -> None:
-    for chart in make_charts(summaries.complete()):
+    for chart in drawn(summaries.complete):
         assert [p.title for p in chart.panels] == ["200/s", "1000/s", "closed loop, 16 users"]
         for panel in chart.panels:
             assert [s.label for s in panel.series] == list(summaries.STYLES)
@@ -49,7 +57,7 @@ def test_a_panel_a_load_with_every_cell_in_it() -> None:
 def test_open_and_closed_loop_never_share_a_panel() -> None:
     made = summaries.complete()
     model = {cell.info["id"]: cell.info["load"]["model"] for cell in made.cells}
-    for chart in make_charts(made):
+    for chart in drawn(summaries.complete):
         for panel in chart.panels:
             closed = {model[one.cell] == "closed" for one in panel.series}
             assert closed == {panel.loop == "closed loop"}
@@ -62,7 +70,7 @@ def test_orders_of_different_size_never_share_a_panel() -> None:
 
 
 def test_axes_name_unit_and_scale() -> None:
-    charts = charts_of(summaries.complete())
+    charts = charts_of(summaries.complete)
     (latency, throughput, cpu) = (charts[n].panels[0] for n in ("latency", "throughput", "cpu"))
     assert latency.y_label == "latency, ms (log scale)"
     assert latency.x_label == "percentile of planned operations (log scale)"
@@ -75,7 +83,7 @@ def test_axes_name_unit_and_scale() -> None:
 
 def test_the_latency_line_is_the_summarys_curve() -> None:
     made = summaries.complete()
-    series = {one.cell: one for one in charts_of(made)["latency"].series}
+    series = {one.cell: one for one in charts_of(summaries.complete)["latency"].series}
     for cell in made.cells:
         drawn = series[cell.info["id"]]
         assert list(zip(drawn.x, drawn.y, strict=True)) == list(cell.latency_by_percentile)
@@ -84,7 +92,7 @@ def test_the_latency_line_is_the_summarys_curve() -> None:
 
 
 def test_a_line_that_the_timeout_ends_says_so() -> None:
-    chart = charts_of(summaries.censored())["latency"]
+    chart = charts_of(summaries.censored)["latency"]
     rest = next(one for one in chart.series if one.label == "rest")
     assert rest.note == "> 2 s"
     assert rest.censored_at == 97.1  # 3 % of the planned were lost
@@ -96,7 +104,7 @@ def test_a_line_that_the_timeout_ends_says_so() -> None:
 
 
 def test_a_line_that_the_sample_ends_does_not_claim_a_timeout() -> None:
-    chart = charts_of(summaries.not_resolvable())["latency"]
+    chart = charts_of(summaries.not_resolvable)["latency"]
     rest = next(one for one in chart.series if one.label == "rest")
     assert rest.censored_at is None
     assert not rest.note
@@ -106,7 +114,7 @@ def test_a_line_that_the_sample_ends_does_not_claim_a_timeout() -> None:
 
 def test_bars_carry_the_summarys_figures() -> None:
     made = summaries.complete()
-    charts = charts_of(made)
+    charts = charts_of(summaries.complete)
     rate = {one.cell: one.y for one in charts["throughput"].series}
     cpu = {one.cell: one for one in charts["cpu"].series}
     for cell in made.cells:
@@ -117,7 +125,7 @@ def test_bars_carry_the_summarys_figures() -> None:
 
 
 def test_only_an_open_loop_has_a_planned_rate() -> None:
-    planned = [p.planned_per_s for p in charts_of(summaries.many())["throughput"].panels]
+    planned = [p.planned_per_s for p in charts_of(summaries.many)["throughput"].panels]
     assert planned == [200.0, 1000.0, 300.0, None]
 
 
@@ -132,7 +140,7 @@ def test_cpu_that_was_not_seen_is_not_zero() -> None:
 
 
 def test_failed_and_skipped_cells_are_named_and_not_drawn() -> None:
-    for chart in make_charts(summaries.failed_style()):
+    for chart in drawn(summaries.failed_style):
         assert label_of(chart) == {"rest"}
         assert [(m.label, m.why) for m in chart.missing] == [
             ("grpc-unary", "failed: disconnected"),
@@ -140,12 +148,12 @@ def test_failed_and_skipped_cells_are_named_and_not_drawn() -> None:
         ]
         assert "websocket" in chart.panels[0].svg
         assert "websocket is not shown (failed: server died)" in chart.alt
-    for chart in make_charts(summaries.partial()):
+    for chart in drawn(summaries.partial):
         assert [m.why for m in chart.missing] == ["skipped: not run"]
 
 
 def test_an_invalid_cell_is_grey_and_says_so() -> None:
-    for chart in make_charts(summaries.invalid()):
+    for chart in drawn(summaries.invalid):
         spoilt = next(one for one in chart.series if one.label == "grpc-stream")
         assert spoilt.look.colour == "invalid"
         assert spoilt.said == "grpc-stream (invalid)"
@@ -155,7 +163,7 @@ def test_an_invalid_cell_is_grey_and_says_so() -> None:
 def test_a_style_has_one_colour_and_one_mark_in_every_run() -> None:
     seen: dict[str, set[tuple[str, str]]] = {}
     for make in (summaries.complete, summaries.many, summaries.one_cell, summaries.censored):
-        for chart in make_charts(make()):
+        for chart in drawn(make):
             for one in chart.series:
                 seen.setdefault(one.style, set()).add((one.look.colour, one.look.mark))
     assert all(len(found) == 1 for found in seen.values())
@@ -165,7 +173,7 @@ def test_a_style_has_one_colour_and_one_mark_in_every_run() -> None:
 
 
 def test_variants_of_a_style_differ_by_line_style() -> None:
-    chart = charts_of(summaries.many())["latency"]
+    chart = charts_of(summaries.many)["latency"]
     rest = {s.label: s.look.dash for s in chart.panels[0].series if s.style == "rest"}
     assert rest == {"rest:aiohttp": (), "rest:httpx": look.DASHES[1]}
 
@@ -200,7 +208,7 @@ def test_colour_and_mark_together_repeat_late() -> None:
 
 @pytest.mark.parametrize("make", summaries.ALL)
 def test_every_file_is_svg_that_works_alone(make: summaries.Make) -> None:
-    for chart in make_charts(make()):
+    for chart in drawn(make):
         text = standalone(chart)
         root = ElementTree.fromstring(text)
         assert root.get("aria-label") == chart.alt
@@ -226,7 +234,7 @@ def test_drawing_is_deterministic_and_leaves_no_trace(
 
 
 def test_text_stays_text() -> None:
-    (panel,) = charts_of(summaries.one_cell())["latency"].panels
+    (panel,) = charts_of(summaries.one_cell)["latency"].panels
     texts = [element.text for element in ElementTree.fromstring(panel.svg).iter("text")]
     assert {"200/s", "rest", "99 %"} <= set(texts)
 
