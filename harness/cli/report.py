@@ -13,16 +13,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Rebuild everything after trials/."""
-    from rich.console import Console
-
     from harness.report.build import build_report
-    from harness.report.console import print_summary
+    from harness.report.console import console, print_summary
 
     try:
         summary = build_report(options.run)
     except (ValueError, OSError) as error:
         raise BadInput([str(error)]) from None
-    console = Console()
-    print_summary(summary, console)
-    console.print(f"report: {options.run / 'report.html'}", highlight=False, soft_wrap=True)
+    screen = console()
+    print_summary(summary, screen)
+    screen.print(f"report: {options.run / 'report.html'}", highlight=False, soft_wrap=True)
     return 0

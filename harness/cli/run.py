@@ -57,22 +57,20 @@ def main(options: argparse.Namespace) -> int:
     plan, targets, folder = prepare(options)
     command = ["python3", "bench.py", *sys.argv[1:]]
 
-    from rich.console import Console
-
-    from harness.report.console import ConsoleWatcher, print_summary
+    from harness.report.console import ConsoleWatcher, console, print_summary
     from harness.run import execute
 
-    console = Console()
+    screen = console()
     minutes, seconds = divmod(round(plan.seconds), 60)
-    console.print(plan.scenario.question, style="bold", markup=False, highlight=False)
-    console.print(
+    screen.print(plan.scenario.question, style="bold", markup=False, highlight=False)
+    screen.print(
         f"{len(plan.cells)} cells, {len(plan.trials)} trials, about {minutes}:{seconds:02d};"
         f" results in {_shown(folder)}",
         highlight=False,
         soft_wrap=True,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    watcher = ConsoleWatcher(plan, console)
+    watcher = ConsoleWatcher(plan, screen)
     try:
         complete = execute(plan, folder, targets, command, watcher)
     finally:
@@ -81,10 +79,10 @@ def main(options: argparse.Namespace) -> int:
     from harness.report.build import build_report
 
     summary = build_report(folder)
-    print_summary(summary, console)
-    console.print(f"report: {_shown(folder / 'report.html')}", highlight=False, soft_wrap=True)
+    print_summary(summary, screen)
+    screen.print(f"report: {_shown(folder / 'report.html')}", highlight=False, soft_wrap=True)
     if not complete:
-        console.print("interrupted: the results are partial", style="red")
+        screen.print("interrupted: the results are partial", style="red")
         return 130
     if summary.failed:
         return 1

@@ -10,9 +10,10 @@ from rich.table import Table
 
 from harness.analysis.stats import Distribution
 from harness.analysis.summary import Summary, TrialResult
-from harness.analysis.verdicts import Status
+from harness.analysis.verdicts import RULES, Status
 from harness.plan import Plan, Trial
 
+PLAIN_WIDTH = 120
 COLOURS = {
     Status.VALID: "green",
     Status.QUALIFIED: "yellow",
@@ -20,6 +21,12 @@ COLOURS = {
     Status.FAILED: "red",
     Status.SKIPPED: "red",
 }
+
+
+def console() -> Console:
+    """Standard output; wide enough for a table where it is no terminal."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH)
 
 
 class ConsoleWatcher:
@@ -83,7 +90,8 @@ class ConsoleWatcher:
         total = len(self._plan.trials)
         left = "" if self._live else f"  ({_minutes(self._left(0.0, self._number))} left)"
         where = self._live.console if self._live else self._console
-        where.print(f"{self._number:>{len(str(total))}}/{total} {text}{left}", highlight=False)
+        line = f"{self._number:>{len(str(total))}}/{total} {text}{left}"
+        where.print(line, highlight=False, soft_wrap=True)
 
     def _left(self, elapsed_s: float, finished: int) -> float:
         return max(self._plan.seconds - finished * self._plan.trial_seconds - elapsed_s, 0.0)
@@ -116,13 +124,14 @@ def print_summary(summary: Summary, console: Console) -> None:
         )
     console.print(table)
     for cell in summary.cells:
-        for reason in cell.verdict.reasons:
-            said = reason.to_json()
+        for code in dict.fromkeys(reason.code for reason in cell.verdict.reasons):
+            details = "; ".join(r.detail for r in cell.verdict.reasons if r.code is code)
             console.print(
-                f"{_short(cell.info['variant'])}, {cell.info['load']['words']}: {said['code']}: "
-                f"{said['detail']}. Remedy: {said['remedy']}.",
+                f"{_short(cell.info['variant'])}, {cell.info['load']['words']}: {code}: "
+                f"{details}. Remedy: {RULES[code][1]}.",
                 markup=False,
                 highlight=False,
+                soft_wrap=True,
             )
 
 
