@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from orders.errors import KeyConflict
-from orders.model import Confirmation, Order
+from orders.model import Confirmation, Order, Status
 
 
 class Store(Protocol):
@@ -20,25 +20,49 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """A store that lives as long as its process (durability: none)."""
+    """A store that lives as long as its process (durability: none).
+
+    It keeps plain tuples, which Python's garbage collector soon stops to look at: a heap of kept
+    orders would pause a service the longer, the more it had served.
+    """
 
     def __init__(self) -> None:
-        self._orders: dict[str, tuple[Order, Confirmation]] = {}
+        self._orders: dict[str, tuple[_Content, _Answer]] = {}
 
     def find(self, order: Order) -> Confirmation | None:
         """See Store.find."""
         kept = self._orders.get(order.idempotency_key)
         if kept is None:
             return None
-        if kept[0] != order:
+        content, (order_id, status, total_cents, processed_ns) = kept
+        if content != _content(order):
             raise KeyConflict(
                 f"idempotency_key {order.idempotency_key!r} belongs to a different order"
             )
-        return kept[1]
+        return Confirmation(
+            order_id, order.idempotency_key, Status(status), total_cents, processed_ns
+        )
 
     def add(self, order: Order, confirmation: Confirmation) -> None:
         """See Store.add."""
-        self._orders[order.idempotency_key] = (order, confirmation)
+        answer = (
+            confirmation.order_id,
+            confirmation.status.value,
+            confirmation.total_cents,
+            confirmation.processed_ns,
+        )
+        self._orders[order.idempotency_key] = (_content(order), answer)
 
     def __len__(self) -> int:
         return len(self._orders)
+
+
+_Content = tuple[str, tuple[tuple[str, int, int], ...]]
+_Answer = tuple[str, str, int, int]
+
+
+def _content(order: Order) -> _Content:
+    return (
+        order.customer_id,
+        tuple([(i.sku, i.quantity, i.unit_price_cents) for i in order.items]),
+    )
