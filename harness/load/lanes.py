@@ -7,7 +7,7 @@ class Lanes:
     """`connections` lanes from the start.
 
     A style that multiplexes keeps them and takes them in turn. One that does not takes the lane
-    that has rested longest, or a further one when all are busy.
+    that was busy last, as most connection pools do, or a further one when all are busy.
     """
 
     def __init__(self, connections: int, multiplexes: bool) -> None:
@@ -17,13 +17,14 @@ class Lanes:
 
     def take(self) -> int:
         """A lane for one operation."""
-        if not self._free:
-            self.opened += 1
-            return self.opened - 1
-        lane = self._free.popleft()
+        free = self._free
         if self._multiplexes:
-            self._free.append(lane)
-        return lane
+            free.rotate(-1)
+            return free[-1]
+        if free:
+            return free.pop()
+        self.opened += 1
+        return self.opened - 1
 
     def give(self, lane: int) -> None:
         """The operation on a lane has ended."""

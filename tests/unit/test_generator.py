@@ -195,7 +195,19 @@ def test_lanes(run: Run, multiplexes: bool) -> None:
     assert len(set(samples.lane.tolist())) == lanes.opened
 
 
-def test_lanes_rest_in_turn_and_never_exceed_the_window(run: Run) -> None:
+def test_which_lane_is_next() -> None:
+    shared = Lanes(3, multiplexes=True)
+    assert [shared.take() for _ in range(6)] == [0, 1, 2, 0, 1, 2]
+    single = Lanes(2, multiplexes=False)
+    first, second, third = single.take(), single.take(), single.take()
+    assert {first, second} == {0, 1}
+    assert (third, single.opened) == (2, 3)
+    single.give(second)
+    single.give(first)
+    assert single.take() == first
+
+
+def test_lanes_never_exceed_the_window(run: Run) -> None:
     planned = instants(200, 0.2)
     samples, _, lanes = run(
         open_loop(sleeper(0.01), planned, multiplexes=False, connections=4, in_flight=6)
