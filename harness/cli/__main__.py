@@ -22,22 +22,8 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     words = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        prog="bench.py",
-        description="One order service behind every way two services can talk.",
-    )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    named = next((word for word in words if not word.startswith("-")), None)
-    for name, words_for_help in COMMANDS.items():
-        command = commands.add_parser(name, help=words_for_help, description=words_for_help)
-        if name == named:
-            importlib.import_module(f"harness.cli.{name}").arguments(command)
-    # A test's own options are pytest's.
-    options, rest = parser.parse_known_args(words)
-    if rest and named != "test":
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    options.rest = rest
     try:
+        options = parse(words)
         code: int = importlib.import_module(f"harness.cli.{options.command}").main(options)
     except BadInput as error:
         for problem in error.problems:
@@ -46,6 +32,23 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """The command and its options. Ends the program with 2 and a usage line if they are none."""
+    if words[:1] == ["test"]:  # what follows is pytest's, to the letter
+        return argparse.Namespace(command="test", words=words[1:])
+    parser = argparse.ArgumentParser(
+        prog="bench.py",
+        description="One order service behind every way two services can talk.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    named = next((word for word in words if not word.startswith("-")), None)
+    for name, purpose in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose)
+        if name == named:
+            importlib.import_module(f"harness.cli.{name}").arguments(command)
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,10 @@ def main(options: argparse.Namespace) -> int:
         highlight=False,
         soft_wrap=True,
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput([f"--out: {folder} cannot be made: {error.strerror}"]) from None
     watcher = ConsoleWatcher(plan, screen)
     try:
         complete = execute(plan, folder, targets, command, watcher)

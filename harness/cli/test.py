@@ -1,4 +1,4 @@
-"""`bench.py test`: the project's own tests, linters and types included."""
+"""`bench.py test [PYTEST'S OPTIONS]`: the project's own tests, linters and types included."""
 
 import argparse
 import os
@@ -7,13 +7,7 @@ import sys
 from harness.cli.paths import ROOT
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Whatever follows is pytest's."""
-    parser.add_argument("paths", nargs="*", help="tests to run; other options are pytest's own")
-
-
 def main(options: argparse.Namespace) -> int:
-    """Become pytest."""
+    """Become pytest, in the project's folder."""
     os.chdir(ROOT)
-    words = [*options.rest, *options.paths]
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", *words])
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *options.words])
