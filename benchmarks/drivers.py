@@ -103,7 +103,7 @@ async def main() -> int:
 
                 async def measure() -> float:
                     samples, _ = await one_trial(rig, spec, Path(folder))
-                    return summarize_trial(samples, 1).throughput_per_s
+                    return summarize_trial(samples, 1, SPEC.timeout_s).throughput_per_s
 
                 return measure
 

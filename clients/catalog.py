@@ -1,4 +1,7 @@
-"""Which drivers exist, as data. A style's first line is the library that stands for it."""
+"""Which drivers exist, as data. A style's first line is the library that stands for it.
+
+A style's place decides its colour and mark in charts: new styles go above `noop`.
+"""
 
 from dataclasses import dataclass
 
@@ -7,8 +10,9 @@ from dataclasses import dataclass
 class Entry:
     """One way to drive a style.
 
-    `driver` is `module:Class`. A style's server is the module of its name in servers/; `server`
-    names its library, empty for a style without a server.
+    `client` and `server` name libraries as they are installed, or say `asyncio` where there is
+    none but Python's own; `server` is empty for a style without a server. `driver` is
+    `module:Class`. A style's server is the module of its name in servers/.
     """
 
     style: str
@@ -30,6 +34,11 @@ ENTRIES = (
 def styles() -> list[str]:
     """All styles, in the catalog's order."""
     return list(dict.fromkeys(entry.style for entry in ENTRIES))
+
+
+def served() -> list[str]:
+    """The styles that have a server."""
+    return list(dict.fromkeys(entry.style for entry in ENTRIES if entry.server))
 
 
 def find(style: str, client: str | None = None, server: str | None = None) -> Entry:

@@ -16,11 +16,11 @@ class Replies:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._waiting: dict[int, asyncio.Future[Result]] = {}
+        self._waiting: dict[int, asyncio.Future[Result | DriverError]] = {}
 
-    def expect(self, operation: int) -> asyncio.Future[Result]:
+    def expect(self, operation: int) -> asyncio.Future[Result | DriverError]:
         """Announce an operation, before its frame is sent."""
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Result | DriverError] = asyncio.get_running_loop().create_future()
         self._waiting[operation] = future
         return future
 
@@ -41,11 +41,16 @@ class Replies:
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             if not future.done():
-                future.set_exception(error)
+                future.set_result(error)
 
 
 class FramedLane(Protocol):
-    """One connection of a framed style."""
+    """One connection of a framed style.
+
+    What falls on a lane: a task that reads, hands each reply to `replies.settle` and, when the
+    connection ends, the rest to `replies.fail`; a lock, so that many operations that find the
+    connection gone open one; and no task left behind by `close`. clients/websocket.py is one.
+    """
 
     replies: Replies
 
@@ -89,6 +94,8 @@ class FramedDriver:
             result = await future
         finally:
             shared.replies.forget(call.operation)
+        if isinstance(result, DriverError):
+            raise result
         if isinstance(result, Problem):
             raise refused(result)
         return result

@@ -3,6 +3,7 @@
 import grpc
 
 from clients.base import DriverError, Failure, refused
+from protos.frames import MAX_FRAME_BYTES
 from protos.problems import GRPC_METADATA_KEY, TABLE, Problem
 
 OPTIONS = [
@@ -13,7 +14,7 @@ OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 100),
-    ("grpc.max_receive_message_length", 8 * 2**20),
+    ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
 ]
 
 

@@ -10,8 +10,6 @@ from clients.framed import FramedDriver, Replies
 from orders.model import Order
 from protos import codec, frames
 
-MAX_FRAME_BYTES = 8 * 2**20
-
 
 class SocketLane:
     """A WebSocket connection that many operations share."""
@@ -33,7 +31,7 @@ class SocketLane:
                     self._socket = await connect(
                         self._target,
                         compression=None,
-                        max_size=MAX_FRAME_BYTES,
+                        max_size=frames.MAX_FRAME_BYTES,
                         ping_interval=None,
                         open_timeout=None,
                         close_timeout=1,

@@ -196,8 +196,10 @@ class _OneTrial:
                 await end(generator)
             if server is not None:
                 await self._end_server(server, hurried)
+        samples = results.read_samples(self._path)
+        timeout_s = self._plan.scenario.timeout_s
         self._watch.trial_ended(
-            self._trial, summarize_trial(results.read_samples(self._path), self._trial.block + 1)
+            self._trial, summarize_trial(samples, self._trial.block + 1, timeout_s)
         )
 
     async def _end_server(self, server: Server, hurried: bool) -> None:

@@ -143,7 +143,9 @@ def _variant(text: str) -> str:
     try:
         parse_variant(text)
     except LookupError as error:
-        raise ValueError(_with_nearest(str(error), text, catalog.styles())) from None
+        near = difflib.get_close_matches(str(text), catalog.styles(), n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near and near[0] != text else ""
+        raise ValueError(f"{error}{hint}") from None
     return text
 
 

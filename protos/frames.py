@@ -12,6 +12,9 @@ from protos.problems import TABLE, Problem
 
 Result = Confirmation | Problem
 
+MAX_FRAME_BYTES = 8 * 2**20
+"""What both sides take; an order of 10,000 items is about one MiB of JSON."""
+
 
 def request_to_json(frame_id: int, order: Order) -> str:
     """`{"id": 1, "order": {...}}`"""

@@ -12,7 +12,8 @@ from protos.problems import problem_of
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """A server that accepts: its address as clients take it, and how to stop it."""
+    """A server that accepts: its address as drivers take it, which ends in `:port`, and how to stop
+    it, open connections included."""
 
     address: str
     stop: Callable[[], Awaitable[None]]

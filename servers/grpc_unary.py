@@ -8,12 +8,13 @@ import grpc
 from orders.service import OrderService
 from protos import codec, orders_pb2_grpc
 from protos import orders_pb2 as pb
+from protos.frames import MAX_FRAME_BYTES
 from protos.problems import GRPC_METADATA_KEY, TABLE, problem_of
 from servers.base import Listening
 
 log = logging.getLogger(__name__)
 
-OPTIONS = [("grpc.so_reuseport", 0)]
+OPTIONS = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_FRAME_BYTES)]
 
 
 class UnaryOrders(orders_pb2_grpc.OrdersServicer):

@@ -13,8 +13,6 @@ from protos import frames
 from protos.problems import TABLE
 from servers.base import Listening, answer
 
-MAX_FRAME_BYTES = 8 * 2**20
-
 
 async def start(service: OrderService, host: str, port: int) -> Listening:
     """Serve on host:port (0: any free port)."""
@@ -35,7 +33,7 @@ async def start(service: OrderService, host: str, port: int) -> Listening:
                 tasks.create_task(reply(frame_id, order))
 
     server = await serve(
-        converse, host, port, compression=None, max_size=MAX_FRAME_BYTES, ping_interval=None
+        converse, host, port, compression=None, max_size=frames.MAX_FRAME_BYTES, ping_interval=None
     )
     bound = next(iter(server.sockets)).getsockname()[1]
 

@@ -66,6 +66,15 @@ def failures(samples: Samples) -> dict[str, int]:
     }
 
 
+def silent_at_the_end(samples: Samples, timeout_s: float) -> bool:
+    """Whether nothing that was planned in the window's last `timeout_s` seconds (half of a shorter
+    window) was answered, be it with a refusal: the service had stopped, or was buried."""
+    start, end = samples.meta["window"]
+    span = min(round(timeout_s * 1e9), (end - start) // 2)
+    tail = samples.outcome[samples.measured & (samples.planned >= end - span)]
+    return len(tail) > 0 and bool(np.isin(tail, (TIMEOUT, DROPPED)).all())
+
+
 def implausible(samples: Samples) -> list[str]:
     """Orders of instants that cannot be, in words.
 

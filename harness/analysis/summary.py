@@ -33,6 +33,7 @@ class TrialResult:
     service_time: Distribution
     send_lag_us: Distribution
     implausible: Sequence[str]
+    stopped_answering: bool
     health: Mapping[str, Any]
     cpu_ns: Mapping[str, int]
     """CPU time within the window by role; a role that was not seen is absent."""
@@ -115,9 +116,12 @@ class Summary:
 def summarize(run: Run) -> Summary:
     """Everything that the report says. Raises ValueError for a trial file that cannot be read."""
     cells = []
+    timeout_s = run.info["scenario"]["timeout_s"]
     for info in run.info["cells"]:
         trials = [
-            summarize_trial(read_samples(path), int(path.stem), _cpu_ns(run, info["id"], path))
+            summarize_trial(
+                read_samples(path), int(path.stem), timeout_s, _cpu_ns(run, info["id"], path)
+            )
             for path in run.trials[info["id"]]
         ]
         cells.append(_cell(run, info, trials))
@@ -125,9 +129,9 @@ def summarize(run: Run) -> Summary:
 
 
 def summarize_trial(
-    samples: Samples, number: int, cpu_ns: Mapping[str, int] | None = None
+    samples: Samples, number: int, timeout_s: float, cpu_ns: Mapping[str, int] | None = None
 ) -> TrialResult:
-    """One trial's measured window."""
+    """One trial's measured window; operations had `timeout_s` seconds each."""
     measured = samples.measured
     done = measured & (samples.outcome == DONE)
     sent = measured & (samples.sent != 0)
@@ -152,6 +156,7 @@ def summarize_trial(
         service_time=distribution((samples.done[done] - samples.sent[done]) / 1e6, counts.sent),
         send_lag_us=distribution((samples.sent[sent] - samples.planned[sent]) / 1e3, counts.sent),
         implausible=accounts.implausible(samples),
+        stopped_answering=accounts.silent_at_the_end(samples, timeout_s),
         health=samples.meta["health"],
         cpu_ns=cpu_ns or {},
     )
@@ -259,6 +264,12 @@ def _failure_reasons(trials: Sequence[TrialResult], counts: Counts) -> list[Reas
         reasons.append(
             Reason(Code.NO_COMPLETIONS, f"none of {counts.planned} operations was answered rightly")
         )
+    else:
+        reasons += [
+            Reason(Code.STOPPED_ANSWERING, f"trial {t.number}: the last operations had no answer")
+            for t in trials
+            if t.stopped_answering
+        ]
     return reasons
 
 

@@ -32,6 +32,7 @@ class Code(StrEnum):
     PROTOCOL = "protocol"
     WRONG_REPLY = "wrong_reply"
     NO_COMPLETIONS = "no_completions"
+    STOPPED_ANSWERING = "stopped_answering"
     NOT_RUN = "not_run"
 
 
@@ -69,6 +70,10 @@ RULES: dict[Code, tuple[Status, str]] = {
         "correct the service: it answered with another order's result",
     ),
     Code.NO_COMPLETIONS: (Status.FAILED, "see whether the service answers at all"),
+    Code.STOPPED_ANSWERING: (
+        Status.FAILED,
+        "see whether the service still runs; if it was buried under the load, a lower --rate",
+    ),
     Code.NOT_RUN: (Status.SKIPPED, "run again and let it finish"),
 }
 

@@ -5,8 +5,10 @@ written; 3 skipped under --strict; 130 interrupted, results partial.
 """
 
 import argparse
+import difflib
 import importlib
 import sys
+from collections.abc import Iterable
 
 from harness.scenario import BadInput
 
@@ -43,12 +45,25 @@ def parse(words: list[str]) -> argparse.Namespace:
         description="One order service behind every way two services can talk.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    named = next((word for word in words if not word.startswith("-")), None)
+    named = next((word for word in words if not word.startswith("-")), "")
+    if named and named not in COMMANDS:
+        raise BadInput([f"{named}: unknown command{_nearest(named, COMMANDS)}"])
+    known: list[str] = []
     for name, purpose in COMMANDS.items():
-        command = commands.add_parser(name, help=purpose, description=purpose)
+        command = commands.add_parser(name, help=purpose, description=purpose, allow_abbrev=False)
         if name == named:
             importlib.import_module(f"harness.cli.{name}").arguments(command)
-    return parser.parse_args(words)
+            known = [o for o in command.format_help().replace(",", " ").split() if o[:2] == "--"]
+    options, rest = parser.parse_known_args(words)
+    unknown = [word for word in rest if word.startswith("-")] or rest
+    if unknown:
+        raise BadInput(f"{u}: unknown option{_nearest(u, known)}" for u in unknown)
+    return options
+
+
+def _nearest(word: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(names), n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import argparse
 
+from clients import catalog
 from harness.cli.paths import SCENARIOS
 from harness.plan import make_plan
 from harness.scenario import load_scenario
@@ -21,4 +22,8 @@ def main(_: argparse.Namespace) -> int:
             f"{plan.scenario.repeats} trials each"
         )
         print(f"{'':<10} {plan.scenario.question}")
+    print("\nstyles, each with its clients; the first stands for the style")
+    for style in catalog.styles():
+        clients = ", ".join(e.client for e in catalog.ENTRIES if e.style == style)
+        print(f"{style:<12} {clients}")
     return 0

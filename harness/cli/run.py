@@ -31,13 +31,20 @@ def number(text: str) -> Any:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options. Values are checked with the scenario, to report all at once."""
-    parser.add_argument("scenario", nargs="?", default=DEFAULT, help="a name, or a .toml file")
-    parser.add_argument("--styles", metavar="S,...", type=lambda text: text.split(","))
+    parser.add_argument(
+        "scenario", nargs="?", default=DEFAULT, help=f"a name or a .toml file (default: {DEFAULT})"
+    )
+    parser.add_argument(
+        "--styles",
+        metavar="S,...",
+        type=lambda text: text.split(","),
+        help=f"each style[:client][=label]; styles: {', '.join(catalog.styles())}",
+    )
     parser.add_argument("--rate", metavar="R,...", type=numbers, help="operations a second")
     parser.add_argument("--users", metavar="N,...", type=numbers, help="users of closed loops")
     parser.add_argument("--duration", metavar="S", type=number, help="measured seconds a trial")
     parser.add_argument("--repeats", metavar="N", type=number, help="trials a cell")
-    parser.add_argument("--seed", metavar="N", type=number)
+    parser.add_argument("--seed", metavar="N", type=number, help="of schedule, orders and order")
     parser.add_argument("--items", metavar="N,...", type=numbers, help="lines an order")
     parser.add_argument(
         "--target",
@@ -46,7 +53,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="drive a service that already runs, instead of starting one; may be repeated",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, help="must not exist, or be empty")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="default: results/<scenario>-<time>"
+    )
     parser.add_argument(
         "--strict", action="store_true", help="exit with 3 if anything had to be skipped"
     )
@@ -64,7 +73,7 @@ def main(options: argparse.Namespace) -> int:
     minutes, seconds = divmod(round(plan.seconds), 60)
     screen.print(plan.scenario.question, style="bold", markup=False, highlight=False)
     screen.print(
-        f"{len(plan.cells)} cells, {len(plan.trials)} trials, about {minutes}:{seconds:02d};"
+        f"cells: {len(plan.cells)}, trials: {len(plan.trials)}, about {minutes}:{seconds:02d};"
         f" results in {_shown(folder)}",
         highlight=False,
         soft_wrap=True,
@@ -108,7 +117,9 @@ def prepare(options: argparse.Namespace) -> tuple[Plan, dict[str, str], Path]:
     targets = _targets(options.target, plan, problems)
     name = f"{Path(options.scenario).stem}-{datetime.now():%Y%m%d-%H%M%S}"
     folder = options.out if options.out is not None else _unused(RESULTS / name)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        problems.append(f"--out: {folder} is a file; name a folder that does not exist")
+    elif folder.exists() and any(folder.iterdir()):
         problems.append(f"--out: {folder} is not empty; name a folder that does not exist")
     if problems or plan is None:
         raise BadInput(problems)

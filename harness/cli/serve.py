@@ -10,7 +10,7 @@ from harness.scenario import BadInput
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("style", help=", ".join(e for e in catalog.styles() if e != "noop"))
+    parser.add_argument("style", help=", ".join(catalog.served()))
     parser.add_argument("--bind", metavar="HOST", default="127.0.0.1", help="default: 127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="default: any free port")
     parser.add_argument(
@@ -20,12 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Run a server until Ctrl-C."""
-    try:
-        entry = catalog.find(options.style)
-    except LookupError as error:
-        raise BadInput([f"serve: {error}"]) from None
-    if not entry.server:
-        raise BadInput([f"serve: {entry.style} has no server"])
+    if options.style not in catalog.served():
+        known = ", ".join(catalog.served())
+        raise BadInput([f"serve: {options.style!r} is no style with a server; there are: {known}"])
     return asyncio.run(_serve(options))
 
 

@@ -155,10 +155,16 @@ def main() -> None:
     line = sys.stdin.buffer.readline()
     if not line:
         sys.exit(1)
-    uvloop.run(run_trial(TrialSpec.from_line(line)))
+    code = 0
+    try:
+        uvloop.run(run_trial(TrialSpec.from_line(line)))
+    except Exception as error:
+        logging.exception("the trial broke off")
+        say("failed", reason=f"{type(error).__name__}: {error}")
+        code = 1
     sys.stdout.flush()
     # The thread that reads standard input may still be blocked.
-    os._exit(0)
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Where a run took place: one `collect_*` function a topic."""
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -7,19 +8,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = (
-    "aiohttp",
-    "fastapi",
-    "grpcio",
-    "httptools",
-    "httpx",
-    "numpy",
-    "orjson",
-    "protobuf",
-    "uvicorn",
-    "uvloop",
-    "websockets",
-)
+from clients import catalog
+
+LIBRARIES = ("httptools", "numpy", "orjson", "protobuf", "uvicorn", "uvloop")
+"""Beside those of the catalog."""
 
 
 def collect_environment() -> dict[str, Any]:
@@ -28,9 +20,19 @@ def collect_environment() -> dict[str, Any]:
         "machine": collect_machine(),
         "kernel": collect_kernel(),
         "python": {"version": platform.python_version(), "build": platform.python_implementation()},
-        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        "libraries": collect_libraries(),
         "project": collect_project(),
     }
+
+
+def collect_libraries() -> dict[str, str]:
+    """Versions of what clients and servers are made of, as far as it is installed."""
+    named = {name for entry in catalog.ENTRIES for name in (entry.client, entry.server)}
+    versions = {}
+    for name in sorted({*LIBRARIES, *named} - {""}):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def collect_machine() -> dict[str, Any]:

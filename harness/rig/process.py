@@ -141,6 +141,16 @@ class Rig:
         process.pid = await process._started
         return process
 
+    def last_words(self, name: str) -> str:
+        """The last line that processes of a name left in their log, or nothing."""
+        if self._logs is None:
+            return ""
+        try:
+            lines = (self._logs / f"{name}.log").read_text(errors="replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+
     def signal(self, process: Process, number: signal.Signals) -> None:
         """Send a signal to a process; nothing happens when it has ended."""
         for key, known in self._processes.items():

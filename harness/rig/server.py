@@ -38,5 +38,6 @@ async def start_server(
         raise RigError(f"{name} was not ready after {READY_LIMIT_S:g} s (see its log)") from None
     if message is None or message["event"] != "ready":
         code = await rig.stop(process)
-        raise RigError(f"{name} ended with code {code} before it was ready (see its log)")
+        words = rig.last_words(name)
+        raise RigError(f"{name} ended with code {code} before it was ready: {words or 'no words'}")
     return Server(process, str(message["address"]))

@@ -70,7 +70,7 @@ def test_a_frozen_server_shows_in_every_styles_p99(
         return samples
 
     samples = run(case())
-    result = summarize_trial(samples, 1)
+    result = summarize_trial(samples, 1, 60.0)
     assert result.counts.imbalances == []
     # A quarter of the operations was planned while nothing answered.
     assert result.latency.p99 > 500
@@ -97,7 +97,7 @@ def test_a_frozen_server_with_a_small_window_is_censored_never_small(
         return samples
 
     samples = run(case())
-    result = summarize_trial(samples, 1)
+    result = summarize_trial(samples, 1, 60.0)
     assert result.counts.imbalances == []
     assert (samples.outcome == DROPPED).sum() > 0.5 * FREEZE_S * 300
     shown = result.latency.to_json()
@@ -130,7 +130,7 @@ def test_a_frozen_generator_is_told_apart_from_a_slow_service(
             timeout_s=60.0,
         )
     )
-    result = summarize_trial(samples, 1)
+    result = summarize_trial(samples, 1, 60.0)
     assert result.counts.imbalances == []
     assert result.latency.p99 > 500
     assert result.send_lag_us.p99 > 500_000

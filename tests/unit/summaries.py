@@ -56,6 +56,7 @@ def trial(
         service_time=distribution(latency * 0.9, counts.sent),
         send_lag_us=distribution(np.full(counts.sent, 80.0), counts.sent),
         implausible=(),
+        stopped_answering=False,
         health={"lanes_opened": 4, "failure_details": []},
         cpu_ns=cpu if style in SERVER_US else {"generator": cpu["generator"]},
     )

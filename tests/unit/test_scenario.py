@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from clients import catalog
 from harness.cli.paths import SCENARIOS, scenario_path
 from harness.cli.run import number, numbers
 from harness.scenario import BadInput, BurstLoad, ClosedLoad, load_scenario
@@ -52,8 +53,8 @@ in_flight = 16
         "s.toml: repeats: input should be a valid integer, not 'three'",
         "s.toml: stiles: unknown key; did you mean 'styles'?",
         (
-            "s.toml: styles[1]: unknown style 'grcp-unary'; styles: rest, grpc-unary, grpc-stream,"
-            " websocket, noop; did you mean 'grpc-unary'?"
+            "s.toml: styles[1]: unknown style 'grcp-unary';"
+            f" styles: {', '.join(catalog.styles())}; did you mean 'grpc-unary'?"
         ),
     ]
 

@@ -71,7 +71,7 @@ def cell(
     run_info = {
         "run": "r",
         "cells": [info],
-        "scenario": {"repeats": max(len(trials), 1)},
+        "scenario": {"repeats": max(len(trials), 1), "timeout_s": 2.0},
         "placement": {"shared": False},
     }
     return summarize(Run(folder, run_info, {"c": paths}, telemetry, events or [])).cells[0]
@@ -105,7 +105,7 @@ def test_a_healthy_cell(tmp_path: Path) -> None:
 
 
 def test_only_answers_within_the_window_are_throughput() -> None:
-    trial = summarize_trial(samples(latency_ms=500), 1)
+    trial = summarize_trial(samples(latency_ms=500), 1, 2.0)
     assert trial.completed_in_window == COUNT - 500
     assert trial.throughput_per_s == (COUNT - 500) / 4
 
@@ -167,6 +167,15 @@ def test_a_service_that_never_answers_has_failed(tmp_path: Path) -> None:
     assert codes(result) == {"no_completions"}
     assert result.throughput_per_s == 0
     assert result.cpu_us_per_op["server"] is None
+
+
+def test_a_service_that_stops_answering_has_failed(tmp_path: Path) -> None:
+    stopped = with_outcome(samples(), "timeout", slice(COUNT // 2, None))
+    assert codes(cell(tmp_path, stopped)) == {"overloaded", "stopped_answering"}
+    buried = with_outcome(stopped, "dropped", slice(COUNT - 500, None))
+    assert cell(tmp_path, buried).verdict.status is Status.FAILED
+    recovered = with_outcome(samples(), "timeout", slice(COUNT // 2, COUNT - 1))
+    assert codes(cell(tmp_path, recovered)) == {"overloaded"}
 
 
 def test_a_slow_generator_is_not_a_slow_service(tmp_path: Path) -> None:
