@@ -102,7 +102,7 @@ async def main() -> int:
                 )
 
                 async def measure() -> float:
-                    samples, _ = await one_trial(rig, spec, Path(folder))
+                    samples = await one_trial(rig, spec, Path(folder))
                     return summarize_trial(samples, 1, SPEC.timeout_s).throughput_per_s
 
                 return measure

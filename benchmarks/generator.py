@@ -77,11 +77,11 @@ async def main() -> int:
             )
 
             async def noop() -> float:
-                samples, cpu_s = await one_trial(rig, spec, Path(folder))
+                samples = await one_trial(rig, spec, Path(folder))
                 totals.append(count(samples))
                 sent = samples.measured & (samples.sent != 0)
                 lags.append((samples.sent - samples.planned)[sent] / 1e3)
-                return cpu_s / len(samples) * 1e6
+                return float(samples.meta["health"]["cpu_s"]) / len(samples) * 1e6
 
             async def bare() -> float:
                 words = [sys.executable, "-c", BARE, str(options.rate), str(options.seconds)]

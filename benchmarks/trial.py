@@ -1,17 +1,18 @@
-"""One trial of a real generator child against a server that a benchmark started."""
+"""One trial of a real generator child against a server that a benchmark or a test started."""
 
-import json
 import secrets
-import sys
-import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from harness.load.messages import LoadSpec, TrialSpec
-from harness.observe.telemetry import cpu_ns
+from harness.load_process import LoadProcess
 from harness.results import Samples, read_samples
 from harness.rig.placement import this_machine
-from harness.rig.process import Rig
+from harness.rig.process import Process, Rig
+
+During = Callable[[Process, int], Awaitable[None]]
+"""(generator, start instant) while a trial runs."""
 
 SPEC = TrialSpec(
     cell="benchmark",
@@ -34,28 +35,26 @@ SPEC = TrialSpec(
 )
 
 
-async def one_trial(rig: Rig, spec: TrialSpec, folder: Path) -> tuple[Samples, float]:
-    """The samples, and the generator's CPU seconds from its start signal to its end.
+async def one_trial(
+    rig: Rig,
+    spec: TrialSpec,
+    folder: Path,
+    during: During | None = None,
+    cpus: Sequence[int] | None = this_machine().generator,
+) -> Samples:
+    """The samples of one trial; their health says what CPU the generator used.
 
-    Raises RuntimeError if the generator ends early.
+    Raises TrialFailed if there are none.
     """
     path = folder / f"{secrets.token_hex(8)}.parquet"
-    cpus = this_machine().generator
-    generator = await rig.spawn("generator", [sys.executable, "-m", "harness.load"], cpus)
     spec = replace(spec, samples_path=str(path), key_prefix=f"{secrets.token_hex(6)}-")
-    generator.say(spec.to_line())
-    used = 0.0
-    while (message := await generator.hear()) is not None and message["event"] != "end":
-        match message["event"]:
-            case "failed":
-                raise RuntimeError(message["reason"])
-            case "ready":
-                before = cpu_ns(generator.pid)
-                start = {"event": "start", "at_ns": time.monotonic_ns() + 100_000_000}
-                generator.say(json.dumps(start) + "\n")
-            case "progress":
-                used = (cpu_ns(generator.pid) - before) / 1e9
-    if message is None:
-        raise RuntimeError("the generator ended without a word")
-    await rig.stop(generator)
-    return read_samples(path), message.get("cpu_s", used)
+    generator = await LoadProcess.start(rig, cpus)
+    try:
+        await generator.open(spec)
+        began = generator.send()
+        if during is not None:
+            await during(generator.process, began)
+        await generator.finished()
+    finally:
+        await rig.stop(generator.process)
+    return read_samples(path)

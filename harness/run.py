@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,17 +17,15 @@ from typing import Any, Protocol
 from harness import results
 from harness.analysis.summary import TrialResult, summarize_trial
 from harness.load.messages import LoadSpec, TrialSpec
+from harness.load_process import LoadProcess, TrialFailed
 from harness.observe.environment import collect_environment
 from harness.observe.telemetry import cpu_ns, rss_bytes
 from harness.plan import Cell, Plan, Trial
 from harness.rig.placement import Placement, this_machine
-from harness.rig.process import Process, Rig, RigError
+from harness.rig.process import Rig, RigError
 from harness.rig.server import Server, start_server
 
-START_DELAY_S = 0.1
 SAMPLE_S = 0.25
-GENERATOR_READY_LIMIT_S = 40.0
-GENERATOR_END_GRACE_S = 60.0
 
 
 class Watcher(Protocol):
@@ -45,10 +42,6 @@ class Watcher(Protocol):
 
     def trial_failed(self, trial: Trial, reason: str) -> None:
         """It has no samples."""
-
-
-class TrialFailed(Exception):
-    """A trial that left no samples, and why."""
 
 
 @dataclass
@@ -171,14 +164,10 @@ class _OneTrial:
         """Raises TrialFailed or RigError when there are no samples."""
         entry = self._trial.cell.variant.entry
         server: Server | None = None
-        generator: Process | None = None
+        generator: LoadProcess | None = None
         try:
             # It imports its libraries while the server does, on another processor.
-            generator = await self._rig.spawn(
-                "generator",
-                [sys.executable, "-m", "harness.load"],
-                self._placement.generator,
-            )
+            generator = await LoadProcess.start(self._rig, self._placement.generator)
             if self._target is None and entry.server:
                 server = await start_server(
                     self._rig,
@@ -193,7 +182,7 @@ class _OneTrial:
             hurried = asyncio.current_task().cancelling() > 0  # type: ignore[union-attr]
             end = self._rig.kill if hurried else self._rig.stop
             if generator is not None:
-                await end(generator)
+                await end(generator.process)
             if server is not None:
                 await self._end_server(server, hurried)
         samples = results.read_samples(self._path)
@@ -216,45 +205,19 @@ class _OneTrial:
         if (said := await server.process.hear()) is not None:
             self._journal.event("server_stopped", json.dumps(said), self._trial)
 
-    async def _load(self, generator: Process, server: Server | None) -> None:
-        target = server.address if server else self._target or ""
-        generator.say(self._spec(target).to_line())
-        await self._expect(generator, "ready", GENERATOR_READY_LIMIT_S)
-        scenario = self._plan.scenario
-        began = time.monotonic_ns() + round(START_DELAY_S * 1e9)
-        generator.say(json.dumps({"event": "start", "at_ns": began}) + "\n")
+    async def _load(self, generator: LoadProcess, server: Server | None) -> None:
+        await generator.open(self._spec(server.address if server else self._target or ""))
+        began = generator.send()
         self._journal.event("trial_started", str(began), self._trial)
-        pids = {"generator": generator.pid}
+        pids = {"generator": generator.process.pid}
         if server is not None:
             pids["server"] = server.process.pid
         watching = asyncio.create_task(self._sample(pids, began))
-        length = scenario.warm_up_s + scenario.duration_s + scenario.timeout_s
         try:
-            await self._expect(generator, "end", START_DELAY_S + length + GENERATOR_END_GRACE_S)
+            await generator.finished(self._watch.trial_progress)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-
-    async def _expect(self, generator: Process, event: str, limit_s: float) -> dict[str, Any]:
-        ended = 0
-        elapsed = 0.0
-        try:
-            async with asyncio.timeout(limit_s):
-                while message := await generator.hear():
-                    match message["event"]:
-                        case "progress":
-                            span = message["elapsed_s"] - elapsed
-                            rate = (message["ended"] - ended) / span if span > 0 else 0.0
-                            ended, elapsed = message["ended"], message["elapsed_s"]
-                            self._watch.trial_progress(elapsed, rate, message["failed"])
-                        case "failed":
-                            raise TrialFailed(message["reason"])
-                        case said if said == event:
-                            return message
-        except TimeoutError:
-            raise TrialFailed(f"the generator did not say {event!r} in {limit_s:g} s") from None
-        code = await self._rig.stop(generator)
-        raise TrialFailed(f"the generator ended with code {code} before {event!r} (see logs/)")
 
     async def _sample(self, pids: Mapping[str, int], began: int) -> None:
         scenario = self._plan.scenario

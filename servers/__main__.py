@@ -6,6 +6,7 @@ Says what it does as JSON lines on standard output: `ready` with its address onc
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import importlib
 import json
@@ -44,7 +45,8 @@ class GcPauses:
 
 def say(event: str, **fields: object) -> None:
     """Write one JSON line to standard output."""
-    print(json.dumps({"event": event, **fields}), flush=True)
+    with contextlib.suppress(BrokenPipeError):  # whoever listened may be gone
+        print(json.dumps({"event": event, **fields}), flush=True)
 
 
 async def serve(style: str, host: str, port: int, service_time_s: float) -> None:

@@ -1,83 +1,43 @@
 """Runs of the program as a user starts them, and single trials against servers of a test's own."""
 
-import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks import trial as benchmark
+from benchmarks.trial import During, one_trial
 from clients import catalog
-from harness.load.messages import LoadSpec, TrialSpec
-from harness.results import Samples, read_samples
-from harness.rig.process import Process, Rig
+from harness.load.messages import LoadSpec
+from harness.results import Samples
+from harness.rig.process import Rig
 from tests.support import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "ORDERBENCH_TEST_MARK"
-During = Callable[[Process, int], Awaitable[None]]
-"""(generator, start instant) while a trial runs."""
-
-SPEC = TrialSpec(
-    cell="c",
-    trial=1,
-    block=0,
-    operation="place",
-    driver="",
-    target="",
-    load=LoadSpec("constant", 100.0, None, 0.0, 0, 0.0),
-    seed=1,
-    warm_up_s=0.2,
-    duration_s=1.0,
-    timeout_s=2.0,
-    in_flight=1024,
-    connections=2,
-    items=3,
-    orders_file=None,
-    key_prefix="t-",
-    samples_path="",
-)
 
 
 def constant(rate: float) -> LoadSpec:
     """Evenly spaced load."""
-    return replace(SPEC.load, rate=rate)
+    return replace(benchmark.SPEC.load, rate=rate)
+
+
+SPEC = replace(benchmark.SPEC, load=constant(100.0), warm_up_s=0.2, duration_s=1.0, connections=2)
 
 
 async def trial(
     rig: Rig,
     entry: catalog.Entry,
     target: str,
-    path: Path,
+    folder: Path,
     during: During | None = None,
     **changes: Any,
 ) -> Samples:
     """One trial by a real generator child; `changes` are fields of its TrialSpec."""
-    spec = replace(
-        SPEC,
-        driver=entry.driver,
-        target=target,
-        samples_path=str(path),
-        key_prefix=f"{os.urandom(6).hex()}-",
-        **changes,
-    )
-    generator = await rig.spawn("generator", [sys.executable, "-m", "harness.load"])
-    generator.say(spec.to_line())
-    message = await generator.hear()
-    assert message is not None
-    assert message["event"] == "ready", message
-    began = time.monotonic_ns() + 50_000_000
-    generator.say(json.dumps({"event": "start", "at_ns": began}) + "\n")
-    if during is not None:
-        await during(generator, began)
-    while (message := await generator.hear()) is not None and message["event"] != "end":
-        pass
-    assert message is not None, "the generator ended without a word"
-    await rig.stop(generator)
-    return read_samples(path)
+    spec = replace(SPEC, driver=entry.driver, target=target, **changes)
+    return await one_trial(rig, spec, folder, during, cpus=None)
 
 
 def bench(*words: str, mark: str = "", **options: Any) -> subprocess.Popen[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.trial import During
 from clients.catalog import Entry
 from harness.analysis import accounts
 from harness.analysis.summary import summarize_trial
@@ -15,7 +16,7 @@ from harness.load.messages import LoadSpec
 from harness.results import DROPPED, Samples
 from harness.rig.process import Process, Rig
 from harness.rig.server import start_server
-from tests.live.support import During, constant, trial
+from tests.live.support import constant, trial
 from tests.support import Run, Serve, until
 
 FREEZE_S = 1.0
@@ -51,25 +52,28 @@ def longest(samples: Samples, start: str, end: str) -> float:
     return float((getattr(samples, end)[done] - getattr(samples, start)[done]).max() / 1e9)
 
 
+async def with_frozen_server(rig: Rig, entry: Entry, folder: Path, in_flight: int) -> Samples:
+    """4 s at 300/s, the server frozen for one of them."""
+    server = await start_server(rig, entry.style)
+    samples = await trial(
+        rig,
+        entry,
+        server.address,
+        folder,
+        during=freezing(rig, server.process),
+        load=constant(300.0),
+        duration_s=4.0,
+        timeout_s=60.0,
+        in_flight=in_flight,
+    )
+    await rig.stop(server.process)
+    return samples
+
+
 def test_a_frozen_server_shows_in_every_styles_p99(
     entry: Entry, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
-    async def case() -> Samples:
-        server = await start_server(rig, entry.style)
-        samples = await trial(
-            rig,
-            entry,
-            server.address,
-            tmp_path / "1.parquet",
-            during=freezing(rig, server.process),
-            load=constant(300.0),
-            duration_s=4.0,
-            timeout_s=60.0,
-        )
-        await rig.stop(server.process)
-        return samples
-
-    samples = run(case())
+    samples = run(with_frozen_server(rig, entry, tmp_path, in_flight=1024))
     result = summarize_trial(samples, 1, 60.0)
     assert result.counts.imbalances == []
     # A quarter of the operations was planned while nothing answered.
@@ -80,23 +84,7 @@ def test_a_frozen_server_shows_in_every_styles_p99(
 def test_a_frozen_server_with_a_small_window_is_censored_never_small(
     entry: Entry, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
-    async def case() -> Samples:
-        server = await start_server(rig, entry.style)
-        samples = await trial(
-            rig,
-            entry,
-            server.address,
-            tmp_path / "1.parquet",
-            during=freezing(rig, server.process),
-            load=constant(300.0),
-            duration_s=4.0,
-            timeout_s=60.0,
-            in_flight=16,
-        )
-        await rig.stop(server.process)
-        return samples
-
-    samples = run(case())
+    samples = run(with_frozen_server(rig, entry, tmp_path, in_flight=16))
     result = summarize_trial(samples, 1, 60.0)
     assert result.counts.imbalances == []
     assert (samples.outcome == DROPPED).sum() > 0.5 * FREEZE_S * 300
@@ -123,7 +111,7 @@ def test_a_frozen_generator_is_told_apart_from_a_slow_service(
             rig,
             entry,
             server.address,
-            tmp_path / "1.parquet",
+            tmp_path,
             during=freeze,
             load=constant(300.0),
             duration_s=4.0,
@@ -150,7 +138,7 @@ def test_service_time_is_a_lower_bound_of_latency(
             rig,
             entry,
             server.address,
-            tmp_path / "1.parquet",
+            tmp_path,
             load=constant(20.0),
             timeout_s=60.0,
         )
@@ -173,7 +161,7 @@ def test_the_schedule_is_the_same_for_every_style(
             rig,
             entry,
             server.address,
-            tmp_path / f"{block}.parquet",
+            tmp_path,
             load=poisson,
             duration_s=0.5,
             block=block,
@@ -196,8 +184,7 @@ def test_answers_that_are_wrong_are_counted_each(
         server = await rig.spawn("wrong", argv)
         ready = await server.hear()
         assert ready is not None
-        path = tmp_path / "1.parquet"
-        samples = await trial(rig, entry, ready["address"], path, warm_up_s=0.0, timeout_s=60.0)
+        samples = await trial(rig, entry, ready["address"], tmp_path, warm_up_s=0.0, timeout_s=60.0)
         await rig.stop(server)
         return samples
 
@@ -217,7 +204,7 @@ def test_late_answers_are_counted_and_stay_timed_out(
             rig,
             entry,
             server.address,
-            tmp_path / "1.parquet",
+            tmp_path,
             load=constant(50.0),
             timeout_s=0.1,
         )

@@ -1,0 +1,79 @@
+"""The generator child as the harness sees it: one process, one trial."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from harness.load.messages import TrialSpec
+from harness.rig.process import Process, Rig
+
+START_DELAY_S = 0.1
+READY_LIMIT_S = 40.0
+END_GRACE_S = 60.0
+
+Progress = Callable[[float, float, int], None]
+"""(seconds since the start, operations ended a second since the last time, failed so far)"""
+
+
+class TrialFailed(Exception):
+    """A trial that left no samples, and why."""
+
+
+class LoadProcess:
+    """A generator child; `start`, `open`, `send`, `finished` in this order."""
+
+    def __init__(self, rig: Rig, process: Process) -> None:
+        self.process = process
+        self._rig = rig
+        self._spec: TrialSpec
+
+    @classmethod
+    async def start(cls, rig: Rig, cpus: Sequence[int] | None = None) -> Self:
+        """A fresh one, on `cpus` only where given. It imports its libraries meanwhile."""
+        argv = [sys.executable, "-m", "harness.load"]
+        return cls(rig, await rig.spawn("generator", argv, cpus))
+
+    async def open(self, spec: TrialSpec) -> None:
+        """Tell it its trial and wait until its lanes are open. Raises TrialFailed."""
+        self._spec = spec
+        self.process.say(spec.to_line())
+        await self._expect("ready", READY_LIMIT_S, None)
+
+    def send(self) -> int:
+        """Let the load begin in START_DELAY_S; returns the instant, in CLOCK_MONOTONIC's ns."""
+        began = time.monotonic_ns() + round(START_DELAY_S * 1e9)
+        self.process.say(json.dumps({"event": "start", "at_ns": began}) + "\n")
+        return began
+
+    async def finished(self, progress: Progress | None = None) -> dict[str, Any]:
+        """Wait until its samples are on disk; returns its health. Raises TrialFailed."""
+        spec = self._spec
+        length = START_DELAY_S + spec.warm_up_s + spec.duration_s + spec.timeout_s
+        return await self._expect("end", length + END_GRACE_S, progress)
+
+    async def _expect(
+        self, event: str, limit_s: float, progress: Progress | None
+    ) -> dict[str, Any]:
+        ended, elapsed = 0, 0.0
+        try:
+            async with asyncio.timeout(limit_s):
+                while message := await self.process.hear():
+                    match message["event"]:
+                        case "progress":
+                            span = message["elapsed_s"] - elapsed
+                            rate = (message["ended"] - ended) / span if span > 0 else 0.0
+                            ended, elapsed = message["ended"], message["elapsed_s"]
+                            if progress is not None:
+                                progress(elapsed, rate, message["failed"])
+                        case "failed":
+                            raise TrialFailed(message["reason"])
+                        case said if said == event:
+                            return message
+        except TimeoutError:
+            raise TrialFailed(f"the generator did not say {event!r} in {limit_s:g} s") from None
+        code = await self._rig.stop(self.process)
+        words = self._rig.last_words(self.process.name) or "no words"
+        raise TrialFailed(f"the generator ended with code {code} before {event!r}: {words}")
