@@ -22,6 +22,7 @@ class Code(StrEnum):
     FEWER_TRIALS = "fewer_trials"
     OVERLOADED = "overloaded"
     CLIENT_LIMITED = "client_limited"
+    DISTURBED = "disturbed"
     GENERATOR_BOUND = "generator_bound"
     ACCOUNTS = "accounts"
     IMPLAUSIBLE = "implausible"
@@ -50,6 +51,10 @@ RULES: dict[Code, tuple[Status, str]] = {
     Code.CLIENT_LIMITED: (
         Status.QUALIFIED,
         "read this throughput as the client library's; the service might carry more",
+    ),
+    Code.DISTURBED: (
+        Status.QUALIFIED,
+        "the median leaves this trial out; more --repeats, or a quieter machine",
     ),
     Code.GENERATOR_BOUND: (
         Status.INVALID,

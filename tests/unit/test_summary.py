@@ -184,6 +184,17 @@ def test_a_slow_generator_is_not_a_slow_service(tmp_path: Path) -> None:
     assert codes(cell(tmp_path, samples(latency_ms=0.9, lag_ms=0.8))) == set()
 
 
+def test_one_late_trial_of_three_disturbs_and_two_make_the_cell_invalid(tmp_path: Path) -> None:
+    late, good = samples(latency_ms=30, lag_ms=25), samples(latency_ms=3)
+    one = cell(tmp_path, good, late, good)
+    assert codes(one) == {"disturbed"}
+    assert one.verdict.status is Status.QUALIFIED
+    assert one.latency.p99 == pytest.approx(3)
+    assert cell(tmp_path, late, late, good).verdict.status is Status.INVALID
+    # The median of two is touched by either.
+    assert cell(tmp_path, late, good).verdict.status is Status.INVALID
+
+
 def test_impossible_instants_are_found(tmp_path: Path) -> None:
     early = samples()
     early.sent[3] = early.planned[3] - 1
