@@ -27,6 +27,17 @@ echo $$
 exec sleep 600 >&2
 """
 
+# Always one process, soon another: each forks its successor and ends; 400 times, then it rests.
+CHAIN = """
+import os, time
+print("on", flush=True)
+for _ in range(400):
+    if os.fork():
+        os._exit(0)
+    time.sleep(0.005)
+time.sleep(600)
+"""
+
 # What stands in for the harness: says the warden's pid, then what the family says.
 HARNESS = """
 import signal, sys
@@ -240,6 +251,16 @@ def test_nothing_outlives_the_harness(death: str) -> None:
         process.send_signal(int(death.removeprefix("kill -")))
     finish(process)
     assert all(member.ended() for member in family)
+
+
+def test_what_forks_meanwhile_is_caught() -> None:
+    harness = Harness()
+    with harness.spawn([sys.executable, "-c", CHAIN])["output"] as output:
+        assert output.readline() == "on\n"
+        harness.close()
+        # Its pipe ends when the last that could write to it has ended.
+        assert select.select([output], [], [], LIMIT_S)[0]
+        assert output.read() == ""
 
 
 def test_warden_told_to_end_takes_all_along() -> None:
