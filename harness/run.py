@@ -115,11 +115,11 @@ async def _execute(
     complete = False
     try:
         async with Rig(folder / "logs") as rig:
+            setting = _Setting(plan, folder, targets, placement, rig, journal, watch)
             for number, trial in enumerate(plan.trials, 1):
                 watch.trial_started(trial, number)
                 try:
-                    one = _OneTrial(plan, trial, folder, targets, placement, rig, journal, watch)
-                    await one.run()
+                    await _OneTrial(setting, trial).run()
                 except (TrialFailed, RigError) as error:
                     journal.event("trial_failed", str(error), trial)
                     watch.trial_failed(trial, str(error))
@@ -137,28 +137,31 @@ async def _execute(
     return complete
 
 
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What the trials of a run share."""
+
+    plan: Plan
+    folder: Path
+    targets: Mapping[str, str]
+    placement: Placement
+    rig: Rig
+    journal: Journal
+    watch: Watcher
+
+
 class _OneTrial:
     """One trial, from a fresh server to samples on disk."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        trial: Trial,
-        folder: Path,
-        targets: Mapping[str, str],
-        placement: Placement,
-        rig: Rig,
-        journal: Journal,
-        watch: Watcher,
-    ) -> None:
-        self._plan = plan
+    def __init__(self, setting: _Setting, trial: Trial) -> None:
         self._trial = trial
-        self._path = results.trial_path(folder, trial.cell.id, trial.block + 1)
-        self._target = targets.get(trial.cell.variant.style)
-        self._placement = placement
-        self._rig = rig
-        self._journal = journal
-        self._watch = watch
+        self._plan = setting.plan
+        self._path = results.trial_path(setting.folder, trial.cell.id, trial.block + 1)
+        self._target = setting.targets.get(trial.cell.variant.style)
+        self._placement = setting.placement
+        self._rig = setting.rig
+        self._journal = setting.journal
+        self._watch = setting.watch
 
     async def run(self) -> None:
         """Raises TrialFailed or RigError when there are no samples."""
