@@ -1,7 +1,6 @@
 """Progress of a run: a live line on a terminal, plain lines elsewhere."""
 
 import math
-import time
 
 from rich.console import Console
 from rich.markup import escape
@@ -35,7 +34,6 @@ class ConsoleWatcher:
     def __init__(self, plan: Plan, console: Console) -> None:
         self._plan = plan
         self._console = console
-        self._began = time.monotonic()
         self._number = 0
         self._live: Progress | None = None
         if console.is_terminal:

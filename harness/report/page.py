@@ -140,13 +140,14 @@ def _mark(drawn: Look) -> Markup:
     ).format(colour, dash or "none", mark_points(drawn.mark, 7.5), colour)
 
 
+def _named(cell: CellResult) -> tuple[str, str]:
+    """A cell's id and its name."""
+    return cell.info["id"], f"{cell.info['variant']} at {cell.info['load']['words']}"
+
+
 def _missing(summary: Summary) -> list[tuple[str, str, str]]:
     """Id, name and reason of the cells that no chart shows."""
-    return [
-        (cell.info["id"], f"{cell.info['variant']} at {cell.info['load']['words']}", why)
-        for cell in summary.cells
-        if (why := words.missing(cell))
-    ]
+    return [(*_named(cell), why) for cell in summary.cells if (why := words.missing(cell))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def _verdicts(summary: Summary) -> list[_Explained]:
     return [
         _Explained(
             cells[0].verdict.status.value,
-            [(c.info["id"], f"{c.info['variant']} at {c.info['load']['words']}") for c in cells],
+            [_named(cell) for cell in cells],
             [(r.code.value.replace("_", " "), r.detail, RULES[r.code][1]) for r in reasons],
         )
         for reasons, cells in alike.items()

@@ -1,7 +1,6 @@
 """O1: what every driver that places orders owes, over its style's real server."""
 
 import asyncio
-import importlib
 import signal
 import socket
 import uuid
@@ -14,6 +13,7 @@ import pytest
 from clients.base import Call, DriverError, Failure, Places
 from clients.catalog import Entry
 from clients.framed import FramedDriver
+from harness.load.__main__ import driver_named
 from harness.rig.process import Rig
 from harness.rig.server import start_server
 from orders.model import Status
@@ -33,8 +33,7 @@ def key() -> str:
 
 def make(entry: Entry) -> Places:
     """A fresh driver."""
-    module, name = entry.driver.split(":")
-    driver = getattr(importlib.import_module(module), name)()
+    driver = driver_named(entry.driver)
     assert isinstance(driver, Places)
     return driver
 

@@ -9,10 +9,14 @@ from pathlib import Path
 import psutil
 
 from benchmarks.trial import During
+from clients import catalog
 from clients.catalog import Entry
+from clients.framed import FramedDriver
 from harness.analysis import accounts
 from harness.analysis.summary import summarize_trial
+from harness.load.__main__ import driver_named
 from harness.load.messages import LoadSpec
+from harness.load.schedule import planned_instants
 from harness.results import DROPPED, Samples
 from harness.rig.process import Process, Rig
 from harness.rig.server import start_server
@@ -97,8 +101,6 @@ def test_a_frozen_server_with_a_small_window_is_censored_never_small(
 def test_a_frozen_generator_is_told_apart_from_a_slow_service(
     serve: Serve, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
-    from clients import catalog
-
     entry = catalog.find("rest")
     server = serve("rest", 0.0)
     frost: list[tuple[int, int]] = []
@@ -169,8 +171,6 @@ def test_the_schedule_is_the_same_for_every_style(
         start = samples.meta["window"][0]
         return [int(p) - start for p in samples.planned]
 
-    from harness.load.schedule import planned_instants
-
     for block in (0, 1):
         expected = planned_instants(poisson, 0.7, 1, block) - 200_000_000
         assert run(offsets(block)) == expected.tolist()
@@ -196,8 +196,6 @@ def test_answers_that_are_wrong_are_counted_each(
 def test_late_answers_are_counted_and_stay_timed_out(
     entry: Entry, serve: Serve, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
-    from clients.framed import FramedDriver
-
     server = serve(entry.style, 300.0)
     samples: Samples = run(
         trial(
@@ -211,6 +209,5 @@ def test_late_answers_are_counted_and_stay_timed_out(
     )
     counts = accounts.count(samples)
     assert counts.timed_out == counts.sent == counts.planned == 50
-    module, name = entry.driver.split(":")
-    framed = issubclass(getattr(__import__(module, fromlist=[name]), name), FramedDriver)
+    framed = isinstance(driver_named(entry.driver), FramedDriver)
     assert (counts.late > 0) == framed
