@@ -21,7 +21,7 @@ from clients import catalog
 from harness.analysis.summary import summarize_trial
 from harness.rig.placement import this_machine
 from harness.rig.process import Rig
-from harness.rig.server import Server, start_server
+from harness.rig.server import Server, Serving, start_server
 from orders.samples import sample_orders
 from protos.http import ORDERS_PATH
 
@@ -89,7 +89,7 @@ async def main() -> int:
             for entry in entries:
                 if entry.style not in servers:
                     servers[entry.style] = await start_server(
-                        rig, entry.style, cpus=this_machine().server
+                        rig, Serving(entry.style), this_machine().server
                     )
 
             def driver(entry: catalog.Entry) -> Measure:

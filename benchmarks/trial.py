@@ -28,8 +28,6 @@ SPEC = TrialSpec(
     timeout_s=2.0,
     in_flight=1024,
     connections=4,
-    items=3,
-    orders_file=None,
     key_prefix="",
     samples_path="",
 )

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol, runtime_checkable
 
-from orders.model import Confirmation, Order
+from orders.model import Confirmation, Order, Update
+from protos.codec import Codec
+from protos.codecs import CODECS
+from protos.context import NOTHING, Context
 from protos.problems import Problem
 
 
@@ -51,15 +54,76 @@ def refused(problem: Problem) -> DriverError:
     return DriverError(failure, problem.detail, problem.code)
 
 
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """How a client asks again for a result that it does not have yet.
+
+    `fixed`: every `interval_s` seconds from the receipt. `backoff`: after `interval_s`, then after
+    twice as long each time, up to `longest_s`. `long`: at once, and the server holds the answer
+    back until there is a result, up to `longest_s` (Prefer: wait, RFC 7240).
+    """
+
+    policy: str = "fixed"
+    interval_s: float = 0.1
+    longest_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How a driver shall talk, where its style leaves a choice.
+
+    `codec` is a name of protos.codecs, empty for the style's own. `ca` is a PEM file to trust, None
+    for the system's; whether to encrypt is in the target's scheme. `compression` is the protocol's
+    own, both ways.
+    """
+
+    codec: str = ""
+    ca: str | None = None
+    compression: bool = False
+    poll: Poll = Poll()
+
+    def codec_or(self, own: Codec) -> Codec:
+        """The codec to use by a style whose own is `own`."""
+        return CODECS[self.codec] if self.codec else own
+
+
+PLAIN = Wire()
+
+
+class Held(Protocol):
+    """The lane that an operation holds, which others may use while it only waits."""
+
+    lane: int
+    """Negative while it rests."""
+
+    def rest(self) -> None:
+        """Give the lane back: nothing of the operation is under way on it."""
+
+    def resume(self) -> int:
+        """A lane again: never one that is waited for, a further one if all are busy."""
+
+
 @dataclass(slots=True)
 class Call:
-    """One use of an operation: its number in the plan, unique within a generator."""
+    """One use of an operation: its number in the plan, unique within a generator, and what goes
+    with it."""
 
     operation: int
+    context: Context = NOTHING
+    held: Held | None = None
+
+    def rest(self) -> None:
+        """See Held.rest; a call that came without `held` keeps its lane."""
+        if self.held is not None:
+            self.held.rest()
+
+    def resume(self, lane: int) -> int:
+        """See Held.resume; `lane` is the one that the call had."""
+        return lane if self.held is None else self.held.resume()
 
 
 class Sink(Protocol):
-    """Where instants go that no awaited call returns: acknowledgements, events, late replies."""
+    """Where goes what no awaited call returns: acknowledgements, events, late replies, notes."""
 
     def arrived(
         self, operation: int, milestone: Milestone, instant_ns: int, origin: str = ""
@@ -70,6 +134,12 @@ class Sink(Protocol):
         subscriber that saw it where that is not the driver itself.
         """
 
+    def noted(self, operation: int, name: str, by: int = 1) -> None:
+        """Count a step that belongs to a style: `polls`, `empty_polls`, `attempts`..."""
+
+    def saw(self, update: Update, subscriber: int, instant_ns: int) -> None:
+        """Note that `subscriber` (its lane) had an update in its hands at `instant_ns`."""
+
 
 @runtime_checkable
 class Driver(Protocol):
@@ -78,11 +148,15 @@ class Driver(Protocol):
     multiplexes: bool
     """Whether a lane carries many operations at a time."""
 
-    async def open(self, target: str, lanes: int, sink: Sink) -> None:
-        """Connect lanes 0 to `lanes` - 1 to the server at `target`.
+    async def open(self, target: str, lanes: int, sink: Sink, wire: Wire = PLAIN) -> None:
+        """Connect lanes 0 to `lanes` - 1 to the server at `target`, talking as `wire` says.
 
         Raises DriverError if one cannot be had.
         """
+
+    async def drop(self, lane: int) -> None:
+        """Give back a lane's connection. Harmless on a lane that has none; the lane may be used
+        again."""
 
     async def close(self) -> None:
         """Give back all connections and tasks. Harmless when nothing is open."""
@@ -109,8 +183,22 @@ class Ingests(Driver, Protocol):
 
 
 @runtime_checkable
+class Works(Driver, Protocol):
+    """A driver that tells a long piece of work from a short one (O4)."""
+
+    async def work(self, lane: int, order: Order, call: Call) -> Confirmation:
+        """As Places.place, by the way that the style has for long work; progress goes to the
+        sink's `saw`."""
+
+
+@runtime_checkable
 class Watches(Driver, Protocol):
     """A driver that can subscribe to status changes (O3)."""
 
-    async def watch(self, lane: int) -> None:
-        """Subscribe on a lane; every event comes through the sink, `origin` naming the lane."""
+    async def watch(self, lane: int, reads: bool = True) -> None:
+        """Subscribe on a lane of its own, returning once the subscription stands.
+
+        Every change goes to the sink's `saw` with the lane as subscriber. With `reads` false the
+        lane subscribes and then takes nothing from its connection: a subscriber that hangs. Raises
+        DriverError.
+        """

@@ -3,7 +3,8 @@
 A style's place decides its colour and mark in charts: new styles go above `noop`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,22 +13,47 @@ class Entry:
 
     `client` and `server` name libraries as they are installed, or say `asyncio` where there is
     none but Python's own; `server` is empty for a style without a server. `driver` is
-    `module:Class`. A style's server is the module of its name in servers/.
+    `module:Class`. A style's server is the module of its name in servers/. `lacks` names what the
+    style or the library cannot do, of ABILITIES, with the reason.
     """
 
     style: str
     client: str
     driver: str
     server: str
+    operations: tuple[str, ...] = ("place", "job")
+    polls: bool = False
+    lacks: Mapping[str, str] = field(default_factory=dict)
 
+
+ABILITIES = ("tls", "compression", "protobuf", "json", "gateway")
+"""What a driver and its server can do unless `lacks` says otherwise. `gateway`: run behind an HTTP
+gateway that remembers."""
+
+NO_GATEWAY = {"gateway": "the gateway of P1 speaks HTTP/1.1 request and reply"}
 
 ENTRIES = (
     Entry("rest", "aiohttp", "clients.rest_aiohttp:RestAiohttp", "fastapi"),
     Entry("rest", "httpx", "clients.rest_httpx:RestHttpx", "fastapi"),
-    Entry("grpc-unary", "grpcio", "clients.grpc_unary:GrpcUnary", "grpcio"),
-    Entry("grpc-stream", "grpcio", "clients.grpc_stream:GrpcStream", "grpcio"),
-    Entry("websocket", "websockets", "clients.websocket:WebSocket", "websockets"),
-    Entry("noop", "none", "clients.noop:Noop", ""),
+    Entry("rest-h2", "httpx", "clients.rest_httpx:RestH2", "hypercorn", lacks=NO_GATEWAY),
+    Entry("grpc-unary", "grpcio", "clients.grpc_unary:GrpcUnary", "grpcio", lacks=NO_GATEWAY),
+    Entry(
+        "grpc-stream",
+        "grpcio",
+        "clients.grpc_stream:GrpcStream",
+        "grpcio",
+        operations=("place", "job", "watch"),
+        lacks=NO_GATEWAY,
+    ),
+    Entry(
+        "websocket",
+        "websockets",
+        "clients.websocket:WebSocket",
+        "websockets",
+        operations=("place", "job", "watch"),
+        lacks=NO_GATEWAY,
+    ),
+    Entry("noop", "none", "clients.noop:Noop", "", operations=("place",)),
 )
 
 

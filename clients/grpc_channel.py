@@ -1,10 +1,14 @@
 """What the gRPC drivers share: a channel that is one connection, and what its errors mean."""
 
+import functools
+from pathlib import Path
+
 import grpc
 
-from clients.base import DriverError, Failure, refused
+from clients.base import Call, DriverError, Failure, Wire, refused
 from protos.frames import MAX_FRAME_BYTES
-from protos.problems import GRPC_METADATA_KEY, TABLE, Problem
+from protos.problems import TABLE, Problem
+from protos.rpc import PROBLEM, REQUEST_ID, TRACEPARENT
 
 OPTIONS = [
     # One connection a channel, not one shared by all channels to an address.
@@ -16,11 +20,26 @@ OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 100),
     ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
 ]
+TLS_SCHEME = "grpcs://"
 
 
-def channel_to(target: str) -> grpc.aio.Channel:
-    """A channel to `host:port`, also as `grpc://host:port`."""
-    return grpc.aio.insecure_channel(target.removeprefix("grpc://"), options=OPTIONS)
+def channel_to(target: str, wire: Wire) -> grpc.aio.Channel:
+    """A channel to `host:port` or `grpc://host:port`; with TLS to `grpcs://host:port`."""
+    compression = grpc.Compression.Gzip if wire.compression else grpc.Compression.NoCompression
+    if not target.startswith(TLS_SCHEME):
+        address = target.removeprefix("grpc://")
+        return grpc.aio.insecure_channel(address, options=OPTIONS, compression=compression)
+    return grpc.aio.secure_channel(
+        target.removeprefix(TLS_SCHEME),
+        _trusting(wire.ca),
+        options=OPTIONS,
+        compression=compression,
+    )
+
+
+@functools.cache
+def _trusting(ca: str | None) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(Path(ca).read_bytes() if ca is not None else None)
 
 
 async def connected(channel: grpc.aio.Channel, target: str) -> None:
@@ -33,16 +52,25 @@ async def connected(channel: grpc.aio.Channel, target: str) -> None:
             raise DriverError(Failure.DISCONNECTED, f"cannot connect to {target}")
 
 
+def metadata_of(call: Call) -> tuple[tuple[str, str], ...] | None:
+    """What accompanies an order, as metadata."""
+    pairs = (REQUEST_ID, call.context.request_id), (TRACEPARENT, call.context.traceparent)
+    return tuple(pair for pair in pairs if pair[1]) or None
+
+
 def failure_of(error: grpc.aio.AioRpcError) -> DriverError:
     """What a call's status means."""
     details = error.details() or error.code().name
     for key, value in error.trailing_metadata() or ():
-        if key == GRPC_METADATA_KEY and value in TABLE:
+        if key == PROBLEM and value in TABLE:
             return refused(Problem(str(value), details))
     match error.code():
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
             return DriverError(Failure.DISCONNECTED, details)
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            # The library itself refuses what is too long, by this status and these words alone.
+            if "larger than max" in details:
+                return DriverError(Failure.REJECTED, details, "too_large")
             return DriverError(Failure.OVERLOADED, details)
         case _:
             return DriverError(Failure.PROTOCOL, f"{error.code().name}: {details}")

@@ -1,6 +1,6 @@
 """`noop`: a driver without a server. What it measures is the generator itself."""
 
-from clients.base import Call, Sink
+from clients.base import PLAIN, Call, Sink, Wire
 from orders.model import Confirmation, Order, Status
 from orders.pricing import total_cents
 
@@ -10,8 +10,11 @@ class Noop:
 
     multiplexes = True
 
-    async def open(self, target: str, lanes: int, sink: Sink) -> None:
+    async def open(self, target: str, lanes: int, sink: Sink, wire: Wire = PLAIN) -> None:
         """See Driver.open."""
+
+    async def drop(self, lane: int) -> None:
+        """See Driver.drop."""
 
     async def close(self) -> None:
         """See Driver.close."""

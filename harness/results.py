@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ OUTCOMES = (
 DONE, DROPPED, TIMEOUT = 0, 1, 2
 FAILURES = OUTCOMES[3:]
 
+NOTE = "note_"
+
 Ints = npt.NDArray[np.int64]
 
 
@@ -50,9 +52,25 @@ class Samples:
     lane: npt.NDArray[np.int32]
     """-1 where no lane took the operation."""
     meta: Mapping[str, Any]
+    notes: Mapping[str, npt.NDArray[np.int32]] = field(default_factory=dict)
+    """What a style counted for each operation: polls, attempts..."""
 
     def __len__(self) -> int:
         return len(self.planned)
+
+
+@dataclass(frozen=True, slots=True)
+class Sightings:
+    """One row for each update that a subscriber saw, in the order of `seen`."""
+
+    operation: Ints
+    subscriber: npt.NDArray[np.int32]
+    happened: Ints
+    """The server's instant, in the same clock where both run on one machine."""
+    seen: Ints
+
+    def __len__(self) -> int:
+        return len(self.operation)
 
 
 @contextmanager
@@ -122,16 +140,19 @@ def events_schema() -> "pa.Schema":
     )
 
 
+def _plain(values: npt.NDArray[Any], kind: "pa.DataType") -> "pa.Array":
+    """Not pa.array(): that imports pandas, which takes over a second at the end of a trial."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+
+
 def write_samples(path: Path, samples: Samples) -> None:
     """Write one trial's Parquet file, whole."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     order = np.argsort(samples.planned, kind="stable")
-
-    def plain(values: npt.NDArray[Any], kind: "pa.DataType") -> "pa.Array":
-        # Not pa.array(): that imports pandas, which takes over a second at the end of a trial.
-        return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
 
     def instants(column: Ints) -> "pa.Array":
         values = column[order]
@@ -147,17 +168,21 @@ def write_samples(path: Path, samples: Samples) -> None:
     words = pa.StringArray.from_buffers(
         len(OUTCOMES), pa.py_buffer(ends), pa.py_buffer("".join(OUTCOMES).encode())
     )
-    outcome = plain(samples.outcome[order], pa.int8())
+    outcome = _plain(samples.outcome[order], pa.int8())
     columns = {
-        "seq": plain(order.astype(np.int64), pa.int64()),
-        "planned": plain(samples.planned[order], pa.int64()),
+        "seq": _plain(order.astype(np.int64), pa.int64()),
+        "planned": _plain(samples.planned[order], pa.int64()),
         "sent": instants(samples.sent),
         "acked": instants(samples.acked),
         "processed": instants(samples.processed),
         "done": instants(samples.done),
         "outcome": pa.DictionaryArray.from_arrays(outcome, words),
         "measured": bits(samples.measured[order]),
-        "lane": plain(samples.lane[order], pa.int32()),
+        "lane": _plain(samples.lane[order], pa.int32()),
+        **{
+            NOTE + name: _plain(np.ascontiguousarray(values[order]), pa.int32())
+            for name, values in samples.notes.items()
+        },
     }
     table = pa.Table.from_arrays(list(columns.values()), names=list(columns))
     table = table.replace_schema_metadata({b"orderbench": json.dumps(dict(samples.meta)).encode()})
@@ -196,7 +221,38 @@ def read_samples(path: Path) -> Samples:
         measured=table["measured"].to_numpy(),
         lane=table["lane"].to_numpy(),
         meta=meta,
+        notes={
+            name.removeprefix(NOTE): table[name].to_numpy()
+            for name in table.column_names
+            if name.startswith(NOTE)
+        },
     )
+
+
+def write_sightings(path: Path, sightings: Sightings) -> None:
+    """Write one trial's sightings beside its samples, whole."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {
+        "operation": _plain(sightings.operation, pa.int64()),
+        "subscriber": _plain(sightings.subscriber, pa.int32()),
+        "happened": _plain(sightings.happened, pa.int64()),
+        "seen": _plain(sightings.seen, pa.int64()),
+    }
+    table = pa.Table.from_arrays(list(columns.values()), names=list(columns))
+    with whole(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+
+
+def read_sightings(path: Path) -> Sightings | None:
+    """The sightings beside a trial's samples; None where it has none."""
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        return None
+    table = pq.read_table(path)
+    return Sightings(**{name: table[name].to_numpy() for name in table.column_names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +271,11 @@ def trial_path(folder: Path, cell: str, number: int) -> Path:
     return folder / "trials" / cell / f"{number}.parquet"
 
 
+def sightings_path(samples_path: Path) -> Path:
+    """Where the sightings of a trial are, by the path of its samples."""
+    return samples_path.with_suffix(".sightings.parquet")
+
+
 def open_run(folder: Path) -> Run:
     """Read a run, complete or not. Raises ValueError saying what is wrong with the folder."""
     try:
@@ -227,7 +288,8 @@ def open_run(folder: Path) -> Run:
         raise ValueError(f"{folder}: format {info['format']}; this program reads up to {FORMAT}")
     trials = {
         cell["id"]: sorted(
-            (folder / "trials" / cell["id"]).glob("[0-9]*.parquet"), key=lambda p: int(p.stem)
+            (p for p in (folder / "trials" / cell["id"]).glob("*.parquet") if p.stem.isdigit()),
+            key=lambda p: int(p.stem),
         )
         for cell in info["cells"]
     }

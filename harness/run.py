@@ -16,14 +16,14 @@ from typing import Any, Protocol
 
 from harness import results
 from harness.analysis.summary import TrialResult, summarize_trial
-from harness.load.messages import LoadSpec, TrialSpec
+from harness.load.messages import LoadSpec, OrderSpec, TrialSpec
 from harness.load_process import LoadProcess, TrialFailed
 from harness.observe.environment import collect_environment
 from harness.observe.telemetry import cpu_ns, rss_bytes
 from harness.plan import Cell, Plan, Trial
 from harness.rig.placement import Placement, this_machine
 from harness.rig.process import Rig, RigError
-from harness.rig.server import Server, start_server
+from harness.rig.server import Server, Serving, start_server
 
 SAMPLE_S = 0.25
 
@@ -172,12 +172,7 @@ class _OneTrial:
             # It imports its libraries while the server does, on another processor.
             generator = await LoadProcess.start(self._rig, self._placement.generator)
             if self._target is None and entry.server:
-                server = await start_server(
-                    self._rig,
-                    entry.style,
-                    self._plan.scenario.service.mean_ms,
-                    self._placement.server,
-                )
+                server = await start_server(self._rig, Serving(entry.style), self._placement.server)
                 self._journal.event("server_ready", server.address, self._trial)
             await self._load(generator, server)
         finally:
@@ -253,8 +248,12 @@ class _OneTrial:
             timeout_s=scenario.timeout_s,
             in_flight=scenario.connection.in_flight,
             connections=scenario.connection.connections,
-            items=cell.items,
-            orders_file=scenario.order.file,
+            order=OrderSpec(
+                cell.items,
+                scenario.order.file,
+                work_time=scenario.service.time,
+                work_mean_ms=scenario.service.mean_ms,
+            ),
             key_prefix=f"{secrets.token_hex(6)}-",
             samples_path=str(self._path),
         )

@@ -29,3 +29,9 @@ class KeyConflict(OrderError):
     """An idempotency key that was used before, for another order."""
 
     code = "key_conflict"
+
+
+class UnknownOrder(OrderError):
+    """An order id that the service did not give."""
+
+    code = "unknown_order"

@@ -7,6 +7,8 @@ MAX_ITEMS = 10_000
 MAX_QUANTITY = 1_000_000
 MAX_UNIT_PRICE_CENTS = 100_000_000
 MAX_TEXT = 200
+MAX_ATTACHMENT_BYTES = 4 * 2**20
+MAX_WORK_US = 60_000_000
 
 
 def breaches(order: Order) -> list[str]:
@@ -18,6 +20,10 @@ def breaches(order: Order) -> list[str]:
         found.append(f"customer_id must have 1 to {MAX_TEXT} characters")
     if not 0 < len(order.items) <= MAX_ITEMS:
         found.append(f"items must be 1 to {MAX_ITEMS}, not {len(order.items)}")
+    if len(order.attachment) > MAX_ATTACHMENT_BYTES:
+        found.append(f"attachment must have at most {MAX_ATTACHMENT_BYTES} bytes")
+    if not 0 <= order.work_us <= MAX_WORK_US:
+        found.append(f"work_us must be 0 to {MAX_WORK_US}")
     for number, item in enumerate(order.items):
         if not 0 < len(item.sku) <= MAX_TEXT:
             found.append(f"items[{number}].sku must have 1 to {MAX_TEXT} characters")

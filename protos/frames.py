@@ -1,78 +1,49 @@
-"""Frames that carry one request or reply among many on a shared connection, matched by id."""
+"""Frames that carry one request or reply among many on a shared connection, matched by id.
 
-from typing import Any
+As JSON: `{"id": 1, "order": {...}}` or `{"id": 1, "watch": {}}`, with `request_id` and
+`traceparent` beside it where there are any; answered by `{"id": 1, "confirmation": {...}}`,
+`{"id": 1, "problem": {...}}` or any number of `{"id": 1, "update": {...}}`. As protobuf:
+RequestFrame and ReplyFrame of orders.proto.
+"""
 
-import orjson
+from dataclasses import dataclass
 
 from orders.errors import MalformedOrder
-from orders.model import Confirmation, Order
-from protos import codec
-from protos import orders_pb2 as pb
-from protos.problems import TABLE, Problem
-
-Result = Confirmation | Problem
+from orders.model import Confirmation, Order, Status, Update
+from protos.context import NOTHING, Context
+from protos.problems import Problem
 
 MAX_FRAME_BYTES = 8 * 2**20
-"""What both sides take; an order of 10,000 items is about one MiB of JSON."""
+"""What both sides take, HTTP bodies included; an order of 10,000 items is about one MiB of JSON."""
 
 
-def request_to_json(frame_id: int, order: Order) -> str:
-    """`{"id": 1, "order": {...}}`"""
-    return orjson.dumps({"id": frame_id, "order": order}).decode()
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Asks to be told of every order that is confirmed from now on.
 
-
-def request_from_json(text: str | bytes) -> tuple[int, Order | MalformedOrder]:
-    """The id and the order, or what is wrong with it.
-
-    Raises MalformedOrder when there is no id to answer to.
+    The first update in answer, STANDS, has an empty order_id: it says that the watch stands.
     """
-    try:
-        fields: Any = orjson.loads(text)
-        frame_id = fields["id"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        frame_id = None
-    if type(frame_id) is not int or frame_id < 0:
-        raise MalformedOrder("not a frame: expected an object with a whole number as id")
-    try:
-        return frame_id, codec.order_from_value(fields.get("order"))
-    except MalformedOrder as error:
-        return frame_id, error
 
 
-def reply_to_json(frame_id: int, result: Result) -> str:
-    """`{"id": 1, "confirmation": {...}}` or `{"id": 1, "problem": {...}}`"""
-    kind = "problem" if isinstance(result, Problem) else "confirmation"
-    return orjson.dumps({"id": frame_id, kind: result}).decode()
+Result = Confirmation | Problem | Update
 
 
-def reply_from_json(text: str | bytes) -> tuple[int, Result]:
-    """The id and the result of a reply. Raises codec.MalformedReply."""
-    try:
-        fields: Any = orjson.loads(text)
-        frame_id = int(fields["id"])
-        if "confirmation" in fields:
-            return frame_id, codec.confirmation_from_value(fields["confirmation"])
-        problem = fields["problem"]
-        return frame_id, _known(str(problem["code"]), str(problem["detail"]))
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise codec.MalformedReply(f"not a reply: {error}") from None
+@dataclass(slots=True)
+class Request:
+    """One frame to a server; `ask` may be what is wrong with the order in it."""
+
+    id: int
+    ask: Order | Watch | MalformedOrder
+    context: Context = NOTHING
 
 
-def reply_to_pb(frame_id: int, result: Result) -> pb.ReplyFrame:
-    """A reply as its protobuf message."""
-    if isinstance(result, Problem):
-        return pb.ReplyFrame(
-            id=frame_id, problem=pb.Problem(code=result.code, detail=result.detail)
-        )
-    return pb.ReplyFrame(id=frame_id, confirmation=codec.confirmation_to_pb(result))
+@dataclass(slots=True)
+class Reply:
+    """One frame to a client."""
+
+    id: int
+    result: Result
 
 
-def reply_from_pb(frame: pb.ReplyFrame) -> tuple[int, Result]:
-    """The id and the result of a reply. Raises codec.MalformedReply."""
-    if frame.HasField("problem"):
-        return frame.id, _known(frame.problem.code, frame.problem.detail)
-    return frame.id, codec.confirmation_from_pb(frame.confirmation)
-
-
-def _known(code: str, detail: str) -> Problem:
-    return Problem(code if code in TABLE else "internal", detail)
+STANDS = Update("", "", Status.RECEIVED, 0, 0)
+"""What is sent first to who watches."""

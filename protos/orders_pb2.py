@@ -24,27 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/orders.proto\x12\rorderbench.v1\"?\n\x04Item\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x03\x12\x18\n\x10unit_price_cents\x18\x03 \x01(\x03\"Y\n\x05Order\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\"\n\x05items\x18\x03 \x03(\x0b\x32\x13.orderbench.v1.Item\"\x8b\x01\n\x0c\x43onfirmation\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12%\n\x06status\x18\x03 \x01(\x0e\x32\x15.orderbench.v1.Status\x12\x13\n\x0btotal_cents\x18\x04 \x01(\x03\x12\x14\n\x0cprocessed_ns\x18\x05 \x01(\x03\"\'\n\x07Problem\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"?\n\x0cRequestFrame\x12\n\n\x02id\x18\x01 \x01(\x04\x12#\n\x05order\x18\x02 \x01(\x0b\x32\x14.orderbench.v1.Order\"\x82\x01\n\nReplyFrame\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x33\n\x0c\x63onfirmation\x18\x02 \x01(\x0b\x32\x1b.orderbench.v1.ConfirmationH\x00\x12)\n\x07problem\x18\x03 \x01(\x0b\x32\x16.orderbench.v1.ProblemH\x00\x42\x08\n\x06result*K\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATUS_RECEIVED\x10\x01\x12\x14\n\x10STATUS_CONFIRMED\x10\x02\x32\x8f\x01\n\x06Orders\x12:\n\x05Place\x12\x14.orderbench.v1.Order\x1a\x1b.orderbench.v1.Confirmation\x12I\n\x0bPlaceStream\x12\x1b.orderbench.v1.RequestFrame\x1a\x19.orderbench.v1.ReplyFrame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/orders.proto\x12\rorderbench.v1\"?\n\x04Item\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x03\x12\x18\n\x10unit_price_cents\x18\x03 \x01(\x03\"~\n\x05Order\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\"\n\x05items\x18\x03 \x03(\x0b\x32\x13.orderbench.v1.Item\x12\x12\n\nattachment\x18\x04 \x01(\x0c\x12\x0f\n\x07work_us\x18\x05 \x01(\x03\"\x8b\x01\n\x0c\x43onfirmation\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12%\n\x06status\x18\x03 \x01(\x0e\x32\x15.orderbench.v1.Status\x12\x13\n\x0btotal_cents\x18\x04 \x01(\x03\x12\x14\n\x0cprocessed_ns\x18\x05 \x01(\x03\"\xa4\x01\n\x06Update\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12%\n\x06status\x18\x03 \x01(\x0e\x32\x15.orderbench.v1.Status\x12\x10\n\x08progress\x18\x04 \x01(\x05\x12\r\n\x05\x61t_ns\x18\x05 \x01(\x03\x12\x13\n\x0btotal_cents\x18\x06 \x01(\x03\x12\x12\n\nattachment\x18\x07 \x01(\x0c\"?\n\x07\x43hanges\x12\x0c\n\x04last\x18\x01 \x01(\x03\x12&\n\x07updates\x18\x02 \x03(\x0b\x32\x15.orderbench.v1.Update\"\'\n\x07Problem\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"\x07\n\x05Watch\"\x98\x01\n\x0cRequestFrame\x12\n\n\x02id\x18\x01 \x01(\x04\x12%\n\x05order\x18\x02 \x01(\x0b\x32\x14.orderbench.v1.OrderH\x00\x12%\n\x05watch\x18\x05 \x01(\x0b\x32\x14.orderbench.v1.WatchH\x00\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x13\n\x0btraceparent\x18\x04 \x01(\tB\x05\n\x03\x61sk\"\xab\x01\n\nReplyFrame\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x33\n\x0c\x63onfirmation\x18\x02 \x01(\x0b\x32\x1b.orderbench.v1.ConfirmationH\x00\x12)\n\x07problem\x18\x03 \x01(\x0b\x32\x16.orderbench.v1.ProblemH\x00\x12\'\n\x06update\x18\x04 \x01(\x0b\x32\x15.orderbench.v1.UpdateH\x00\x42\x08\n\x06result*_\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATUS_RECEIVED\x10\x01\x12\x14\n\x10STATUS_CONFIRMED\x10\x02\x12\x12\n\x0eSTATUS_WORKING\x10\x03\x32\x82\x02\n\x06Orders\x12:\n\x05Place\x12\x14.orderbench.v1.Order\x1a\x1b.orderbench.v1.Confirmation\x12I\n\x0bPlaceStream\x12\x1b.orderbench.v1.RequestFrame\x1a\x19.orderbench.v1.ReplyFrame(\x01\x30\x01\x12\x35\n\x04Work\x12\x14.orderbench.v1.Order\x1a\x15.orderbench.v1.Update0\x01\x12:\n\tSubscribe\x12\x14.orderbench.v1.Watch\x1a\x15.orderbench.v1.Update0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.orders_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STATUS']._serialized_start=575
-  _globals['_STATUS']._serialized_end=650
+  _globals['_STATUS']._serialized_start=984
+  _globals['_STATUS']._serialized_end=1079
   _globals['_ITEM']._serialized_start=38
   _globals['_ITEM']._serialized_end=101
   _globals['_ORDER']._serialized_start=103
-  _globals['_ORDER']._serialized_end=192
-  _globals['_CONFIRMATION']._serialized_start=195
-  _globals['_CONFIRMATION']._serialized_end=334
-  _globals['_PROBLEM']._serialized_start=336
-  _globals['_PROBLEM']._serialized_end=375
-  _globals['_REQUESTFRAME']._serialized_start=377
-  _globals['_REQUESTFRAME']._serialized_end=440
-  _globals['_REPLYFRAME']._serialized_start=443
-  _globals['_REPLYFRAME']._serialized_end=573
-  _globals['_ORDERS']._serialized_start=653
-  _globals['_ORDERS']._serialized_end=796
+  _globals['_ORDER']._serialized_end=229
+  _globals['_CONFIRMATION']._serialized_start=232
+  _globals['_CONFIRMATION']._serialized_end=371
+  _globals['_UPDATE']._serialized_start=374
+  _globals['_UPDATE']._serialized_end=538
+  _globals['_CHANGES']._serialized_start=540
+  _globals['_CHANGES']._serialized_end=603
+  _globals['_PROBLEM']._serialized_start=605
+  _globals['_PROBLEM']._serialized_end=644
+  _globals['_WATCH']._serialized_start=646
+  _globals['_WATCH']._serialized_end=653
+  _globals['_REQUESTFRAME']._serialized_start=656
+  _globals['_REQUESTFRAME']._serialized_end=808
+  _globals['_REPLYFRAME']._serialized_start=811
+  _globals['_REPLYFRAME']._serialized_end=982
+  _globals['_ORDERS']._serialized_start=1082
+  _globals['_ORDERS']._serialized_end=1340
 # @@protoc_insertion_point(module_scope)

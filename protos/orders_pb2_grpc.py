@@ -44,6 +44,16 @@ class OrdersStub:
                 request_serializer=protos_dot_orders__pb2.RequestFrame.SerializeToString,
                 response_deserializer=protos_dot_orders__pb2.ReplyFrame.FromString,
                 _registered_method=True)
+        self.Work = channel.unary_stream(
+                '/orderbench.v1.Orders/Work',
+                request_serializer=protos_dot_orders__pb2.Order.SerializeToString,
+                response_deserializer=protos_dot_orders__pb2.Update.FromString,
+                _registered_method=True)
+        self.Subscribe = channel.unary_stream(
+                '/orderbench.v1.Orders/Subscribe',
+                request_serializer=protos_dot_orders__pb2.Watch.SerializeToString,
+                response_deserializer=protos_dot_orders__pb2.Update.FromString,
+                _registered_method=True)
 
 
 class OrdersServicer:
@@ -62,6 +72,20 @@ class OrdersServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Work(self, request, context):
+        """The receipt, progress, and the end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Subscribe(self, request, context):
+        """The first update has no order: it says that the watch stands.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrdersServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +98,16 @@ def add_OrdersServicer_to_server(servicer, server):
                     servicer.PlaceStream,
                     request_deserializer=protos_dot_orders__pb2.RequestFrame.FromString,
                     response_serializer=protos_dot_orders__pb2.ReplyFrame.SerializeToString,
+            ),
+            'Work': grpc.unary_stream_rpc_method_handler(
+                    servicer.Work,
+                    request_deserializer=protos_dot_orders__pb2.Order.FromString,
+                    response_serializer=protos_dot_orders__pb2.Update.SerializeToString,
+            ),
+            'Subscribe': grpc.unary_stream_rpc_method_handler(
+                    servicer.Subscribe,
+                    request_deserializer=protos_dot_orders__pb2.Watch.FromString,
+                    response_serializer=protos_dot_orders__pb2.Update.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +164,60 @@ class Orders:
             '/orderbench.v1.Orders/PlaceStream',
             protos_dot_orders__pb2.RequestFrame.SerializeToString,
             protos_dot_orders__pb2.ReplyFrame.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Work(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/orderbench.v1.Orders/Work',
+            protos_dot_orders__pb2.Order.SerializeToString,
+            protos_dot_orders__pb2.Update.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Subscribe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/orderbench.v1.Orders/Subscribe',
+            protos_dot_orders__pb2.Watch.SerializeToString,
+            protos_dot_orders__pb2.Update.FromString,
             options,
             channel_credentials,
             insecure,

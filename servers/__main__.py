@@ -20,7 +20,9 @@ import time
 import uvloop
 
 from orders.service import OrderService
-from orders.store import MemoryStore
+from orders.store import ForgetfulStore, MemoryStore
+from patterns.remembered import MemoryAnswers
+from servers.base import Bind, Desk
 
 
 class GcPauses:
@@ -49,12 +51,16 @@ def say(event: str, **fields: object) -> None:
         print(json.dumps({"event": event, **fields}), flush=True)
 
 
-async def serve(style: str, host: str, port: int, service_time_s: float) -> None:
+async def serve(style: str, bind: Bind, options: argparse.Namespace) -> None:
     """Run one style's server until standard input ends, SIGTERM or SIGINT."""
     module = importlib.import_module(f"servers.{style.replace('-', '_')}")
     pauses = GcPauses()
-    service = OrderService(MemoryStore(), service_time_s)
-    listening = await module.start(service, host, port)
+    forgets = options.remember == "nothing"
+    service = OrderService(
+        ForgetfulStore() if forgets else MemoryStore(), options.service_time_ms / 1e3
+    )
+    answers = MemoryAnswers() if options.remember == "requests" else None
+    listening = await module.start(Desk(service, answers), bind)
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,6 +77,7 @@ async def serve(style: str, host: str, port: int, service_time_s: float) -> None
     await listening.stop()
     say(
         "stopped",
+        orders_worked=service.placed,
         gc_pauses=pauses.count,
         gc_total_ms=pauses.total_ns / 1e6,
         gc_longest_ms=pauses.longest_ns / 1e6,
@@ -83,10 +90,20 @@ def main() -> None:
     parser.add_argument("style")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--certificate", metavar="PEM", help="encrypt; needs --key")
+    parser.add_argument("--key", metavar="PEM")
+    parser.add_argument("--compression", action="store_true", help="the protocol's own")
     parser.add_argument("--service-time-ms", type=float, default=0.0)
+    parser.add_argument(
+        "--remember",
+        choices=("nothing", "keys", "requests"),
+        default="keys",
+        help="what a repeat is known by: its idempotency key, and also its request id",
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    uvloop.run(serve(options.style, options.host, options.port, options.service_time_ms / 1e3))
+    bind = Bind(options.host, options.port, options.certificate, options.key, options.compression)
+    uvloop.run(serve(options.style, bind, options))
     # The thread that watches standard input may still be blocked in its read.
     sys.stdout.flush()
     os._exit(0)

@@ -1,13 +1,38 @@
-"""What every style's server module offers: `async def start(service, host, port) -> Listening`."""
+"""What every style's server module offers: `async def start(desk, bind) -> Listening`."""
 
+import hashlib
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from orders.errors import MalformedOrder
-from orders.model import Order
-from orders.service import OrderService
+from orders.model import Confirmation, Order, Update
+from orders.service import Notify, OrderService
+from patterns.remembered import Answers, answered_once
+from protos.codecs import PROTOBUF
+from protos.context import NOTHING, Context
 from protos.frames import Result
-from protos.problems import problem_of
+from protos.problems import Problem, problem_of
+from servers.tracing import Tracer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Where and how a server listens. `certificate` and `key` are PEM files; without them it does
+    not encrypt."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    certificate: str | None = None
+    key: str | None = None
+    compression: bool = False
+
+    @property
+    def shown_host(self) -> str:
+        """The host as it stands in an address."""
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +44,78 @@ class Listening:
     stop: Callable[[], Awaitable[None]]
 
 
-async def answer(service: OrderService, order: Order | MalformedOrder) -> Result:
+class Desk:
+    """Where every style's server hands in what it has read.
+
+    Behind it is the order service, and what a deployment puts in front of that: a memory of request
+    ids (P1), traces (P2). Without them nothing is between.
+    """
+
+    def __init__(
+        self,
+        service: OrderService,
+        answers: Answers | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self.service = service
+        self._answers = answers
+        self.tracer = tracer
+
+    async def place(self, order: Order, context: Context = NOTHING) -> Confirmation:
+        """See OrderService.place. Raises OrderError."""
+        if self.tracer is not None:
+            with self.tracer.span("place", context.traceparent):
+                return await self._place(order, context)
+        return await self._place(order, context)
+
+    async def _place(self, order: Order, context: Context) -> Confirmation:
+        if self._answers is None or not context.request_id:
+            return await self.service.place(order)
+        return await answered_once(
+            self._answers, context.request_id, digest(order), lambda: self.service.place(order)
+        )
+
+    async def accept(
+        self, order: Order, context: Context = NOTHING, notify: Notify | None = None
+    ) -> Update:
+        """See OrderService.accept, and follow for `notify`. Raises OrderError."""
+        if self.tracer is not None:
+            with self.tracer.span("accept", context.traceparent):
+                return await self._accept(order, context, notify)
+        return await self._accept(order, context, notify)
+
+    async def _accept(self, order: Order, context: Context, notify: Notify | None) -> Update:
+        if self._answers is None or not context.request_id:
+            receipt = self.service.accept(order)
+        else:
+
+            async def first() -> Update:
+                return self.service.accept(order)
+
+            receipt = await answered_once(self._answers, context.request_id, digest(order), first)
+        if notify is not None:
+            self.service.follow(receipt.order_id, notify)
+        return receipt
+
+
+def digest(order: Order) -> bytes:
+    """What tells the contents of two requests apart."""
+    return hashlib.blake2b(PROTOBUF.encode_order(order), digest_size=16).digest()
+
+
+async def answer(desk: Desk, order: Order | MalformedOrder, context: Context = NOTHING) -> Result:
     """The service's result, refusals included, for styles that answer in frames."""
     try:
         if isinstance(order, MalformedOrder):
             raise order
-        return await service.place(order)
+        return await desk.place(order, context)
     except Exception as error:
-        return problem_of(error)
+        return refusal(error)
+
+
+def refusal(error: Exception) -> Problem:
+    """The problem to answer with; the service's own failures are logged."""
+    problem = problem_of(error)
+    if problem.code == "internal":
+        log.error("order failed", exc_info=error)
+    return problem

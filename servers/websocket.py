@@ -1,39 +1,91 @@
-"""S4 `websocket`: one socket a connection, JSON frames matched by id, in any order."""
+"""S4 `websocket`: one socket a connection, frames matched by id, in any order: JSON as text,
+protobuf as binary messages."""
 
 import asyncio
 import contextlib
+import ssl
 
 import websockets
 from websockets.asyncio.server import ServerConnection, serve
 
 from orders.errors import MalformedOrder
-from orders.model import Order
-from orders.service import OrderService
-from protos import frames
+from orders.model import Update
+from protos.codec import Codec
+from protos.codecs import JSON, PROTOBUF
+from protos.frames import MAX_FRAME_BYTES, STANDS, Reply, Request, Watch
 from protos.problems import TABLE
-from servers.base import Listening, answer
+from servers.base import Bind, Desk, Listening, answer
+from servers.fanout import Fanout
 
 
-async def start(service: OrderService, host: str, port: int) -> Listening:
-    """Serve on host:port (0: any free port)."""
+class Conversation:
+    """One connection."""
+
+    def __init__(self, desk: Desk, changes: Fanout, socket: ServerConnection) -> None:
+        self._desk = desk
+        self._changes = changes
+        self._socket = socket
+
+    async def hold(self) -> None:
+        """Answer until the connection ends."""
+        async with asyncio.TaskGroup() as tasks:
+            watching = []
+            async for message in self._socket:
+                codec = JSON if isinstance(message, str) else PROTOBUF
+                try:
+                    request = codec.decode_request(message)
+                except MalformedOrder as error:
+                    await self._socket.close(TABLE[error.code].close, error.detail[:100])
+                    break
+                if isinstance(request.ask, Watch):
+                    watching.append(tasks.create_task(self._watch(request.id, codec)))
+                else:
+                    tasks.create_task(self._reply(request, codec))
+            for task in watching:
+                task.cancel()
+
+    async def _reply(self, request: Request, codec: Codec) -> None:
+        assert not isinstance(request.ask, Watch)
+        result = await answer(self._desk, request.ask, request.context)
+        await self._send(codec.encode_reply(Reply(request.id, result)), codec)
+
+    async def _watch(self, frame_id: int, codec: Codec) -> None:
+        def write(update: Update) -> bytes:
+            return codec.encode_reply(Reply(frame_id, update))
+
+        subscriber = self._changes.join(self._socket.transport.abort)
+        try:
+            await self._send(write(STANDS), codec)
+            while True:
+                change = await subscriber.next()
+                await self._send(change.written((frame_id, codec.name), write), codec)
+        finally:
+            self._changes.leave(subscriber)
+
+    async def _send(self, frame: bytes, codec: Codec) -> None:
+        with contextlib.suppress(websockets.ConnectionClosed):
+            await self._socket.send(frame, text=codec.text)
+
+
+async def start(desk: Desk, bind: Bind) -> Listening:
+    """Serve."""
+    changes = Fanout(desk.service)
 
     async def converse(socket: ServerConnection) -> None:
-        async def reply(frame_id: int, order: Order | MalformedOrder) -> None:
-            result = await answer(service, order)
-            with contextlib.suppress(websockets.ConnectionClosed):
-                await socket.send(frames.reply_to_json(frame_id, result))
+        await Conversation(desk, changes, socket).hold()
 
-        async with asyncio.TaskGroup() as tasks:
-            async for message in socket:
-                try:
-                    frame_id, order = frames.request_from_json(message)
-                except MalformedOrder as error:
-                    await socket.close(TABLE[error.code].close, error.detail)
-                    return
-                tasks.create_task(reply(frame_id, order))
-
+    tls = None
+    if bind.certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(bind.certificate, bind.key)
     server = await serve(
-        converse, host, port, compression=None, max_size=frames.MAX_FRAME_BYTES, ping_interval=None
+        converse,
+        bind.host,
+        bind.port,
+        ssl=tls,
+        compression="deflate" if bind.compression else None,
+        max_size=MAX_FRAME_BYTES,
+        ping_interval=None,
     )
     bound = next(iter(server.sockets)).getsockname()[1]
 
@@ -41,5 +93,5 @@ async def start(service: OrderService, host: str, port: int) -> Listening:
         server.close()
         await server.wait_closed()
 
-    shown = f"[{host}]" if ":" in host else host
-    return Listening(f"ws://{shown}:{bound}", stop)
+    scheme = "wss" if tls is not None else "ws"
+    return Listening(f"{scheme}://{bind.shown_host}:{bound}", stop)

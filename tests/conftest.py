@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from clients import catalog
 from harness.rig.process import Rig
-from harness.rig.server import Server, start_server
+from harness.rig.server import Server, Serving, start_server
 from tests.support import Run, Serve
 
 # How long an example takes says nothing on a shared machine.
@@ -46,14 +46,14 @@ def rig(runner: asyncio.Runner) -> Iterator[Rig]:
 
 @pytest.fixture(scope="session")
 def serve(runner: asyncio.Runner, rig: Rig) -> Serve:
-    """The session's server of a style with a service time in milliseconds, started when asked."""
-    running: dict[tuple[str, float], Server] = {}
+    """The session's server of a style, as it is asked for (Serving), started when asked."""
+    running: dict[Serving, Server] = {}
 
-    def server(style: str, service_time_ms: float) -> Server:
-        key = (style, service_time_ms)
-        if key not in running:
-            running[key] = runner.run(start_server(rig, style, service_time_ms))
-        return running[key]
+    def server(style: str, service_time_ms: float = 0.0, **options: Any) -> Server:
+        serving = Serving(style, service_time_ms, **options)
+        if serving not in running:
+            running[serving] = runner.run(start_server(rig, serving))
+        return running[serving]
 
     return server
 

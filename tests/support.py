@@ -2,17 +2,18 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 from clients.base import Milestone
 from harness.rig.server import Server
-from orders.model import Item, Order
+from orders.model import Item, Order, Update
 
 LIMIT_S = 60.0
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
-Serve = Callable[[str, float], Server]
+Serve = Callable[..., Server]
 
 
 @dataclass
@@ -20,12 +21,22 @@ class ListSink:
     """A sink that remembers."""
 
     arrivals: list[tuple[int, Milestone, int, str]] = field(default_factory=list)
+    notes: Counter[tuple[int, str]] = field(default_factory=Counter)
+    sightings: list[tuple[Update, int, int]] = field(default_factory=list)
 
     def arrived(
         self, operation: int, milestone: Milestone, instant_ns: int, origin: str = ""
     ) -> None:
         """See Sink.arrived."""
         self.arrivals.append((operation, milestone, instant_ns, origin))
+
+    def noted(self, operation: int, name: str, by: int = 1) -> None:
+        """See Sink.noted."""
+        self.notes[operation, name] += by
+
+    def saw(self, update: Update, subscriber: int, instant_ns: int) -> None:
+        """See Sink.saw."""
+        self.sightings.append((update, subscriber, instant_ns))
 
 
 def order(key: str, items: int = 1, quantity: int = 2, price: int = 250) -> Order:

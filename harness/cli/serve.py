@@ -28,20 +28,17 @@ def main(options: argparse.Namespace) -> int:
 
 async def _serve(options: argparse.Namespace) -> int:
     from harness.rig.process import Rig, RigError
-    from harness.rig.server import start_server
+    from harness.rig.server import Serving, start_server
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with Rig() as rig:
         try:
-            server = await start_server(
-                rig,
-                options.style,
-                options.service_time_ms,
-                host=options.bind,
-                port=options.port,
+            serving = Serving(
+                options.style, options.service_time_ms, host=options.bind, port=options.port
             )
+            server = await start_server(rig, serving)
         except RigError as error:
             print(error)
             return 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-import importlib
+import importlib.util
 import json
 import logging
 import os
@@ -10,22 +10,28 @@ import resource
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import uvloop
 
-from clients.base import DriverError, Places
-from harness.load.generator import Generator
-from harness.load.lanes import Lanes
-from harness.load.messages import TrialSpec
-from harness.load.operations.place import Place
+from clients.base import Driver, DriverError, Places, Poll, Watches, Wire, Works
+from harness.load.contexts import Contexts
+from harness.load.floor import Floor, raise_descriptor_limit, receiving_floor
+from harness.load.generator import Generator, Perform
+from harness.load.lanes import Hold, Lanes
+from harness.load.messages import TrialSpec, WireSpec
+from harness.load.operations.place import Ask, Place, Retry
+from harness.load.operations.watch import Watch
+from harness.load.orders import OrderBook
 from harness.load.recorder import Recorder
 from harness.load.schedule import planned_instants
-from harness.results import FORMAT, write_samples
-from orders.samples import orders_from_file, sample_orders
+from harness.results import FORMAT, sightings_path, write_samples, write_sightings
 
 OPEN_LIMIT_S = 10.0
+SUBSCRIBE_LIMIT_S = 25.0
+SPARE_DESCRIPTORS = 200
 PROGRESS_S = 0.5
 
 
@@ -34,10 +40,18 @@ def say(event: str, **fields: object) -> None:
     print(json.dumps({"event": event, **fields}), flush=True)
 
 
-def driver_named(where: str) -> Places:
-    """The driver at `module:Class`."""
-    module, name = where.split(":")
-    driver: Places = getattr(importlib.import_module(module), name)()
+def driver_named(where: str) -> Driver:
+    """The driver at `module:Class`, or at `path/file.py:Class` for one of the user's own."""
+    place, _, name = where.rpartition(":")
+    if place.endswith(".py"):
+        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{place} cannot be loaded")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(place)
+    driver: Driver = getattr(module, name)()
     return driver
 
 
@@ -72,28 +86,40 @@ async def run_trial(spec: TrialSpec) -> None:
     """Open, wait for the start, send, and leave the samples on disk."""
     start = listen(asyncio.get_running_loop())
     load = spec.load
-    pool = (
-        orders_from_file(Path(spec.orders_file))
-        if spec.orders_file is not None
-        else sample_orders(spec.items or 1, spec.seed)
-    )
+    book = OrderBook(spec.order, spec.key_prefix, spec.seed, spec.block)
+    contexts = Contexts.fresh(spec.request_ids, spec.trace is not None)
     length_s = spec.warm_up_s + spec.duration_s
     offsets = (
         None if load.model == "closed" else planned_instants(load, length_s, spec.seed, spec.block)
     )
     driver = driver_named(spec.driver)
     connections = min(spec.connections, spec.in_flight)
-    recorder = Recorder(offsets)
+    recorder = Recorder(offsets, spec.key_prefix)
+    retry = Retry(spec.attempts, spec.attempt_timeout_s)
+    place = Place(way_to_ask(driver, spec.operation), book, contexts, recorder, retry)
+    perform: Perform = place.perform
+    floor: Floor | None = None
+    raise_descriptor_limit(spec.in_flight + spec.subscribers + SPARE_DESCRIPTORS)
     try:
         async with asyncio.timeout(OPEN_LIMIT_S):
-            await driver.open(spec.target, connections, recorder)
-    except (DriverError, TimeoutError) as error:
-        said = str(error) or f"no answer from {spec.target} within {OPEN_LIMIT_S:g} s"
+            await driver.open(spec.target, connections, recorder, wire_of(spec.wire))
+        if spec.operation == "watch":
+            assert isinstance(driver, Watches)
+            first_lane = spec.in_flight + connections
+            watch = Watch(driver, place, recorder.sightings, first_lane, spec.subscribers)
+            async with asyncio.timeout(SUBSCRIBE_LIMIT_S):
+                await watch.subscribe(spec.stalled)
+            perform = watch.perform
+            floor = receiving_floor(spec.subscribers)
+    except (DriverError, TimeoutError, OSError) as error:
+        said = str(error) or f"no answer from {spec.target} in time"
         say("failed", reason=f"could not open: {said}")
         await driver.close()
         return
-    lanes = Lanes(connections, driver.multiplexes)
-    perform = Place(driver, pool, spec.key_prefix).perform
+    kept = spec.wire.kept
+    lanes = Lanes(connections, driver.multiplexes, kept)
+    if not kept:
+        perform = dropping(driver, perform)
     generator = Generator(perform, lanes, recorder, spec.in_flight, spec.timeout_s)
     gc.collect()
     gc.freeze()
@@ -126,6 +152,8 @@ async def run_trial(spec: TrialSpec) -> None:
         "pacer": generator.pacer_name,
         "lanes_opened": lanes.opened,
         "stray_replies": recorder.stray,
+        "repeated_sightings": recorder.sightings.repeated,
+        "floor_us": None if floor is None else asdict(floor),
         "failure_details": [[*key, count] for key, count in recorder.details.most_common()],
     }
     meta = {
@@ -138,8 +166,45 @@ async def run_trial(spec: TrialSpec) -> None:
         "window": window,
         "health": health,
     }
-    write_samples(Path(spec.samples_path), recorder.samples(window, meta))
+    samples_path = Path(spec.samples_path)
+    sightings = recorder.sightings.sightings()
+    if len(sightings):
+        write_sightings(sightings_path(samples_path), sightings)
+    samples = recorder.samples(window, meta)
+    write_samples(samples_path, samples)
     say("end", **health)
+
+
+def way_to_ask(driver: Driver, operation: str) -> Ask:
+    """How the driver places the orders of an operation. Raises TypeError if it cannot."""
+    if operation == "job" and isinstance(driver, Works):
+        return driver.work
+    if isinstance(driver, Places):
+        return driver.place
+    raise TypeError(f"{type(driver).__name__} places no orders")
+
+
+def wire_of(spec: WireSpec) -> Wire:
+    """The wire as a driver takes it."""
+    poll = Poll(spec.poll_policy, spec.poll_interval_s, spec.poll_longest_s)
+    return Wire(spec.codec, spec.ca, spec.compression, poll)
+
+
+def dropping(driver: Driver, perform: Perform) -> Perform:
+    """Give each operation's connection back when it has ended, which is no part of its latency but
+    of its cost."""
+    closing: set[asyncio.Task[None]] = set()
+
+    async def once(operation: int, hold: Hold) -> int:
+        lane = hold.lane
+        try:
+            return await perform(operation, hold)
+        finally:
+            task = asyncio.create_task(driver.drop(lane))
+            closing.add(task)
+            task.add_done_callback(closing.discard)
+
+    return once
 
 
 def peak_bytes() -> int:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from clients.base import DriverError, Failure
-from harness.load.lanes import Lanes
+from harness.load.lanes import Hold, Lanes
 from harness.load.pacer import Pacer, best_pacer
 from harness.load.recorder import Recorder
 
@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 SWEEP_S = 0.01
 STUCK_S = 10.0
 
-Perform = Callable[[int, int], Awaitable[int]]
-"""(operation, lane) -> the server's `processed` instant, or DriverError."""
+Perform = Callable[[int, Hold], Awaitable[int]]
+"""(operation, its lane) -> the server's `processed` instant, or DriverError."""
 
 
 class Generator:
@@ -109,11 +109,11 @@ class Generator:
 
     async def _operate(self, number: int) -> None:
         recorder = self._recorder
-        lane = self._lanes.take()
-        recorder.lane[number] = lane
+        hold = self._lanes.hold()
+        recorder.lane[number] = hold.lane
         recorder.sent[number] = sent = time.monotonic_ns()
         try:
-            processed = await self._perform(number, lane)
+            processed = await self._perform(number, hold)
             done = time.monotonic_ns()
             if done - sent > self._timeout_ns:
                 recorder.time_out(number, done)
@@ -130,7 +130,7 @@ class Generator:
             log.exception("driver failed in an unforeseen way")
             recorder.fail(number, DriverError(Failure.PROTOCOL, f"{type(error).__name__}: {error}"))
         finally:
-            self._lanes.give(lane)
+            hold.release()
             del self._open[number]
 
     def _sweep(self, planned_ns: int) -> None:

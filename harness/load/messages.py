@@ -5,7 +5,7 @@ with an instant; the child sends `progress` and, once its samples are on disk, `
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 
@@ -22,6 +22,32 @@ class LoadSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderSpec:
+    """The orders to place: `items` lines each, or those of a file; a document with each; and the
+    time that the work on each takes."""
+
+    items: int | None = 3
+    file: str | None = None
+    attachment_bytes: int = 0
+    work_time: str = "none"
+    """`none`, `fixed` or `exponential`, of `work_mean_ms`."""
+    work_mean_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WireSpec:
+    """See clients.base.Wire and Poll; and whether lanes are kept after an operation."""
+
+    codec: str = ""
+    ca: str | None = None
+    compression: bool = False
+    poll_policy: str = "fixed"
+    poll_interval_s: float = 0.1
+    poll_longest_s: float = 2.0
+    kept: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class TrialSpec:
     """All that a generator needs to know."""
 
@@ -30,7 +56,7 @@ class TrialSpec:
     block: int
     operation: str
     driver: str
-    """`module:Class`"""
+    """`module:Class`, or `path/file.py:Class`"""
     target: str
     load: LoadSpec
     seed: int
@@ -39,11 +65,20 @@ class TrialSpec:
     timeout_s: float
     in_flight: int
     connections: int
-    items: int | None
-    orders_file: str | None
     key_prefix: str
     """Makes the idempotency keys of this trial unlike any other's."""
     samples_path: str
+    order: OrderSpec = field(default_factory=OrderSpec)
+    wire: WireSpec = field(default_factory=WireSpec)
+    subscribers: int = 0
+    stalled: int = 0
+    """Of the subscribers, how many take nothing from their connections."""
+    request_ids: bool = False
+    attempts: int = 1
+    """An operation's, each but the last of `attempt_timeout_s`."""
+    attempt_timeout_s: float = 1.0
+    trace: str | None = None
+    """Where spans go: a file or an OTLP address."""
 
     def to_line(self) -> str:
         """As one JSON line."""
@@ -53,5 +88,6 @@ class TrialSpec:
     def from_line(cls, line: str | bytes) -> Self:
         """Read to_line()'s form."""
         fields: dict[str, Any] = json.loads(line)
-        fields["load"] = LoadSpec(**fields["load"])
+        for name, kind in (("load", LoadSpec), ("order", OrderSpec), ("wire", WireSpec)):
+            fields[name] = kind(**fields[name])
         return cls(**fields)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clients.base import DriverError, Milestone
+from harness.load.sightings import SightingLog
 from harness.results import DONE, DROPPED, OUTCOMES, TIMEOUT, Samples
 
 CHUNK = 65_536
@@ -21,9 +22,12 @@ class Recorder:
     An instant that did not happen is 0; an operation that has not ended has outcome -1.
     """
 
-    def __init__(self, planned: npt.NDArray[np.int64] | None = None) -> None:
+    def __init__(self, planned: npt.NDArray[np.int64] | None = None, key_prefix: str = "") -> None:
         """With `planned` (absolute nanoseconds) its rows exist from the start; without, each
-        operation is added when its user is ready."""
+        operation is added when its user is ready. See SightingLog for `key_prefix`."""
+        self.sightings = SightingLog(key_prefix)
+        self.saw = self.sightings.saw
+        self._notes: dict[str, array[int]] = {}
         self.planned = array("q")
         if planned is not None:
             self.planned.frombytes(planned.astype(np.int64).tobytes())
@@ -104,6 +108,15 @@ class Recorder:
         else:
             self.stray += 1
 
+    def noted(self, operation: int, name: str, by: int = 1) -> None:
+        """See Sink.noted."""
+        column = self._notes.get(name)
+        if column is None:
+            column = self._notes[name] = array("i", bytes(4 * len(self.sent)))
+        if operation >= len(column):
+            column.frombytes(bytes(4 * (len(self.sent) - len(column))))
+        column[operation] += by
+
     def samples(self, window: tuple[int, int], meta: dict[str, object]) -> Samples:
         """Everything, with `window` (start and end, nanoseconds) marking the measured rows.
 
@@ -123,5 +136,11 @@ class Recorder:
             outcome=outcome,
             measured=(planned >= window[0]) & (planned < window[1]),
             lane=np.frombuffer(self.lane, np.int32, count),
+            notes={name: _padded(column, count) for name, column in self._notes.items()},
             meta=meta,
         )
+
+
+def _padded(column: "array[int]", count: int) -> npt.NDArray[np.int32]:
+    values = np.frombuffer(column, np.int32)[:count]
+    return np.pad(values, (0, count - len(values)))

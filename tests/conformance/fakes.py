@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from clients.base import Call, Milestone, Sink
-from orders.model import Order
+from clients.base import PLAIN, Call, Milestone, Sink, Wire
+from orders.model import Order, Status, Update
 
 
 class FakeInbox:
@@ -16,9 +16,12 @@ class FakeInbox:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self, target: str, lanes: int, sink: Sink) -> None:
+    async def open(self, target: str, lanes: int, sink: Sink, wire: Wire = PLAIN) -> None:
         """See Driver.open."""
         self._sink = sink
+
+    async def drop(self, lane: int) -> None:
+        """See Driver.drop."""
 
     async def close(self) -> None:
         """See Driver.close."""
@@ -50,14 +53,18 @@ class FakeWatcher:
     def __init__(self, events: int = 3) -> None:
         self._events = events
 
-    async def open(self, target: str, lanes: int, sink: Sink) -> None:
+    async def open(self, target: str, lanes: int, sink: Sink, wire: Wire = PLAIN) -> None:
         """See Driver.open."""
         self._sink = sink
+
+    async def drop(self, lane: int) -> None:
+        """See Driver.drop."""
 
     async def close(self) -> None:
         """See Driver.close."""
 
-    async def watch(self, lane: int) -> None:
+    async def watch(self, lane: int, reads: bool = True) -> None:
         """See Watches.watch."""
-        for number in range(self._events):
-            self._sink.arrived(number, Milestone.DONE, time.monotonic_ns(), f"lane-{lane}")
+        for number in range(self._events if reads else 0):
+            update = Update(f"o-{number}", f"k{number}", Status.CONFIRMED, 100, time.monotonic_ns())
+            self._sink.saw(update, lane, time.monotonic_ns())

@@ -64,4 +64,4 @@ def test_watchers_each_see_every_event(run: Run) -> None:
         await watcher.close()
 
     run(case())
-    assert Counter(origin for *_, origin in sink.arrivals) == {f"lane-{n}": 3 for n in range(4)}
+    assert Counter(lane for _, lane, _ in sink.sightings) == dict.fromkeys(range(4), 3)

@@ -15,7 +15,7 @@ from clients.catalog import Entry
 from clients.framed import FramedDriver
 from harness.load.__main__ import driver_named
 from harness.rig.process import Rig
-from harness.rig.server import start_server
+from harness.rig.server import Serving, start_server
 from orders.model import Status
 from orders.pricing import total_cents
 from protos import problems
@@ -249,7 +249,7 @@ def test_a_dead_server_is_a_disconnection_and_its_return_is_used(
     entry: Entry, rig: Rig, run: Run
 ) -> None:
     async def case() -> None:
-        server = await start_server(rig, entry.style, NEVER_MS)
+        server = await start_server(rig, Serving(entry.style, NEVER_MS))
         port = int(server.address.rsplit(":", 1)[1])
         async with opened(entry, server.address) as driver:
             asking = [asyncio.create_task(driver.place(n, order(key()), Call(n))) for n in range(2)]
@@ -260,7 +260,7 @@ def test_a_dead_server_is_a_disconnection_and_its_return_is_used(
                 assert outcome.failure is Failure.DISCONNECTED
             gone = await refusal(driver, order(key()), 2)
             assert gone.failure is Failure.DISCONNECTED
-            again = await start_server(rig, entry.style, port=port)
+            again = await start_server(rig, Serving(entry.style, port=port))
             number = 3
             while True:
                 try:
@@ -279,7 +279,7 @@ def test_a_dead_server_is_a_disconnection_and_its_return_is_used(
 
 def test_a_frozen_server_is_waited_for(entry: Entry, rig: Rig, run: Run) -> None:
     async def case() -> None:
-        server = await start_server(rig, entry.style)
+        server = await start_server(rig, Serving(entry.style))
         async with opened(entry, server.address, lanes=1) as driver:
             rig.signal(server.process, signal.SIGSTOP)
             await until(

@@ -19,7 +19,7 @@ from harness.load.messages import LoadSpec
 from harness.load.schedule import planned_instants
 from harness.results import DROPPED, Samples
 from harness.rig.process import Process, Rig
-from harness.rig.server import start_server
+from harness.rig.server import Serving, start_server
 from tests.live.support import constant, trial
 from tests.support import Run, Serve, until
 
@@ -58,7 +58,7 @@ def longest(samples: Samples, start: str, end: str) -> float:
 
 async def with_frozen_server(rig: Rig, entry: Entry, folder: Path, in_flight: int) -> Samples:
     """4 s at 300/s, the server frozen for one of them."""
-    server = await start_server(rig, entry.style)
+    server = await start_server(rig, Serving(entry.style))
     samples = await trial(
         rig,
         entry,

@@ -14,7 +14,7 @@ import pytest
 from clients import catalog
 from harness.results import open_run, read_samples
 from harness.rig.process import Process, Rig
-from harness.rig.server import start_server
+from harness.rig.server import Serving, start_server
 from tests.live.support import balanced, bench, bench_done, marked
 from tests.support import LIMIT_S, Run, until
 
@@ -205,7 +205,7 @@ def test_a_service_that_dies_or_stalls(
     out = tmp_path / "run"
 
     async def case() -> int:
-        server = await start_server(rig, style)
+        server = await start_server(rig, Serving(style))
         code = await against(rig, style, server.process, server.address, out, harm)
         await rig.kill(server.process)
         return code

@@ -11,7 +11,7 @@ import pytest
 
 from clients.base import DriverError, Failure, Milestone
 from harness.load.generator import Generator, Perform
-from harness.load.lanes import Lanes
+from harness.load.lanes import Hold, Lanes
 from harness.load.pacer import LoopPacer, Pacer, best_pacer
 from harness.load.recorder import Recorder
 from harness.results import DONE, DROPPED, OUTCOMES, TIMEOUT, Samples
@@ -42,7 +42,7 @@ async def open_loop(
     return recorder.samples((0, 2**62), {}), recorder, lanes
 
 
-async def at_once(operation: int, lane: int) -> int:
+async def at_once(operation: int, hold: Hold) -> int:
     """The fastest service there is."""
     return 0
 
@@ -50,7 +50,7 @@ async def at_once(operation: int, lane: int) -> int:
 def sleeper(seconds: float) -> Perform:
     """A service of fixed length."""
 
-    async def perform(operation: int, lane: int) -> int:
+    async def perform(operation: int, hold: Hold) -> int:
         await asyncio.sleep(seconds)
         return 1
 
@@ -71,7 +71,7 @@ def test_the_plan_does_not_wait_for_answers(run: Run) -> None:
     under_way = 0
     all_under_way = asyncio.Event()
 
-    async def perform(operation: int, lane: int) -> int:
+    async def perform(operation: int, hold: Hold) -> int:
         nonlocal under_way
         under_way += 1
         if under_way == 20:
@@ -89,7 +89,7 @@ def test_a_full_window_drops_and_never_queues(run: Run) -> None:
     most = 0
     now = 0
 
-    async def perform(operation: int, lane: int) -> int:
+    async def perform(operation: int, hold: Hold) -> int:
         nonlocal most, now
         now += 1
         most = max(most, now)
@@ -116,7 +116,7 @@ def test_a_full_window_drops_and_never_queues(run: Run) -> None:
 def test_a_timeout_cancels_and_is_counted_from_sent(run: Run) -> None:
     cancelled = 0
 
-    async def perform(operation: int, lane: int) -> int:
+    async def perform(operation: int, hold: Hold) -> int:
         nonlocal cancelled
         if operation % 2:
             return 0
@@ -135,7 +135,7 @@ def test_a_timeout_cancels_and_is_counted_from_sent(run: Run) -> None:
 
 
 def test_an_answer_after_the_timeout_stays_timed_out_whenever_the_sweep_comes(run: Run) -> None:
-    async def perform(operation: int, lane: int) -> int:
+    async def perform(operation: int, hold: Hold) -> int:
         time.sleep(0.05)  # the loop cannot sweep meanwhile
         return 0
 
@@ -145,7 +145,7 @@ def test_an_answer_after_the_timeout_stays_timed_out_whenever_the_sweep_comes(ru
 
 
 def test_a_driver_that_swallows_cancellation_is_judged_by_its_answer(run: Run) -> None:
-    async def perform(operation: int, lane: int) -> int:
+    async def perform(operation: int, hold: Hold) -> int:
         try:
             await asyncio.sleep(LIMIT_S)
         except asyncio.CancelledError:
@@ -158,7 +158,7 @@ def test_a_driver_that_swallows_cancellation_is_judged_by_its_answer(run: Run) -
 
 
 def test_failures_are_counted_by_kind_and_the_unforeseen_does_not_vanish(run: Run) -> None:
-    async def perform(operation: int, lane: int) -> int:
+    async def perform(operation: int, hold: Hold) -> int:
         if operation == 5:
             raise ZeroDivisionError("a driver's mistake")
         raise DriverError(list(Failure)[operation], f"detail {operation}")
@@ -193,7 +193,8 @@ def test_a_late_start_is_send_lag_not_service_time(run: Run) -> None:
 def test_lanes(run: Run, multiplexes: bool) -> None:
     busy: dict[int, int] = {}
 
-    async def perform(operation: int, lane: int) -> int:
+    async def perform(operation: int, hold: Hold) -> int:
+        lane = hold.lane
         busy[lane] = busy.get(lane, 0) + 1
         if not multiplexes:
             assert busy[lane] == 1, "a lane of one operation at a time carries two"
@@ -232,7 +233,7 @@ def test_lanes_never_exceed_the_window(run: Run) -> None:
 def test_a_closed_loop_keeps_its_users_busy_and_no_more(run: Run) -> None:
     most = now = 0
 
-    async def perform(operation: int, lane: int) -> int:
+    async def perform(operation: int, hold: Hold) -> int:
         nonlocal most, now
         now += 1
         most = max(most, now)
@@ -256,7 +257,7 @@ def test_a_closed_loop_keeps_its_users_busy_and_no_more(run: Run) -> None:
 
 
 def test_a_closed_loop_user_goes_on_after_a_timeout(run: Run) -> None:
-    async def perform(operation: int, lane: int) -> int:
+    async def perform(operation: int, hold: Hold) -> int:
         await asyncio.sleep(LIMIT_S if operation < 3 else 0)
         return 0
 

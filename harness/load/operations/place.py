@@ -1,36 +1,62 @@
-"""O1 `place`: one order in, its final result seen by the client, and checked."""
+"""O1 `place` and O4 `job`: one order in, its final result seen by the client, and checked."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from clients.base import Call, DriverError, Failure, Places
-from orders.model import Order
-from orders.pricing import total_cents
+from clients.base import Call, DriverError, Failure, Sink
+from harness.load.contexts import Contexts
+from harness.load.lanes import Hold
+from harness.load.orders import OrderBook
+from orders.model import Confirmation, Order
+
+Ask = Callable[[int, Order, Call], Awaitable[Confirmation]]
+"""A driver's way to place an order: lane, order, call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a call that does not answer is made again: `attempts` in all, each but the last of
+    `timeout_s` seconds. They are one operation, with one request id."""
+
+    attempts: int = 1
+    timeout_s: float = 1.0
 
 
 class Place:
-    """Places the orders of a pool in turn, each under a key of its own."""
+    """Places orders, each under a key of its own."""
 
-    def __init__(self, driver: Places, pool: Sequence[Order], key_prefix: str) -> None:
-        self._place = driver.place
-        self._pool = pool
-        self._totals = [total_cents(order) for order in pool]
-        self._prefix = key_prefix
+    def __init__(
+        self, ask: Ask, book: OrderBook, contexts: Contexts, sink: Sink, retry: Retry
+    ) -> None:
+        self._ask = ask if retry.attempts == 1 else self._again_and_again
+        self._driver_asks = ask
+        self._book = book
+        self._contexts = contexts
+        self._sink = sink
+        self._retry = retry
 
-    async def perform(self, operation: int, lane: int) -> int:
+    async def perform(self, operation: int, hold: Hold) -> int:
         """Place order number `operation`; returns the server's `processed` instant, or 0.
 
         Raises DriverError, also when the answer is not the one to this order.
         """
-        which = operation % len(self._pool)
-        sample = self._pool[which]
-        key = f"{self._prefix}{operation}"
-        order = Order(key, sample.customer_id, sample.items)
-        confirmation = await self._place(lane, order, Call(operation))
-        if confirmation.idempotency_key != key or confirmation.total_cents != self._totals[which]:
-            raise DriverError(
-                Failure.WRONG_REPLY,
-                "the answer belongs to another order"
-                if confirmation.idempotency_key != key
-                else "the total is not the order's",
-            )
+        order = self._book.order(operation)
+        call = Call(operation, self._contexts.of(operation), hold)
+        confirmation = await self._ask(hold.lane, order, call)
+        if confirmation.idempotency_key != order.idempotency_key:
+            raise DriverError(Failure.WRONG_REPLY, "the answer belongs to another order")
+        if confirmation.total_cents != self._book.total_cents(operation):
+            raise DriverError(Failure.WRONG_REPLY, "the total is not the order's")
         return confirmation.processed_ns
+
+    async def _again_and_again(self, lane: int, order: Order, call: Call) -> Confirmation:
+        for _ in range(self._retry.attempts - 1):
+            try:
+                async with asyncio.timeout(self._retry.timeout_s):
+                    return await self._driver_asks(lane, order, call)
+            except TimeoutError:
+                self._sink.noted(call.operation, "retries")
+                if call.held is not None and call.held.lane < 0:
+                    lane = call.resume(lane)
+        return await self._driver_asks(lane, order, call)

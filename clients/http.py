@@ -1,0 +1,110 @@
+"""HTTP/1.1 by aiohttp, one connection a lane, for every style that has it under it."""
+
+import gzip
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from clients.base import DriverError, Failure, Wire
+from clients.encryption import client_context
+from protos.codec import Codec
+from protos.codecs import JSON
+
+IDLE_LIMIT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP response."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpLanes:
+    """A session of one connection for each lane, so that no pool stands in the path."""
+
+    def __init__(self, target: str, wire: Wire) -> None:
+        self.codec: Codec = wire.codec_or(JSON)
+        self._base = target.rstrip("/")
+        self._wire = wire
+        self._urls: dict[str, URL] = {}
+        self._sessions: dict[int, aiohttp.ClientSession] = {}
+        self._headers = {"Content-Type": self.codec.media_type, "Accept": self.codec.media_type}
+        if wire.compression:
+            self._headers |= {"Content-Encoding": "gzip", "Accept-Encoding": "gzip"}
+
+    async def ask(
+        self,
+        lane: int,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One exchange. Raises DriverError when there is no whole response."""
+        if body is not None and self._wire.compression:
+            body = gzip.compress(body)
+        async with self.stream(lane, method, path, body, headers) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        lane: int,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A response whose body is read inside. Raises DriverError, also for what breaks there."""
+        url = self._urls.get(path)
+        if url is None:
+            url = URL(self._base + path)
+            if len(self._urls) < 64:
+                self._urls[path] = url
+        try:
+            async with self._session(lane).request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                yield response
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
+            raise DriverError(Failure.DISCONNECTED, _words(error)) from None
+        except aiohttp.ClientError as error:
+            raise DriverError(Failure.PROTOCOL, _words(error)) from None
+
+    async def drop(self, lane: int) -> None:
+        """Give a lane's connection back."""
+        if lane in self._sessions:
+            await self._sessions.pop(lane).close()
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        for lane in list(self._sessions):
+            await self.drop(lane)
+
+    def _session(self, lane: int) -> aiohttp.ClientSession:
+        session = self._sessions.get(lane)
+        if session is None:
+            session = self._sessions[lane] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=1,
+                    keepalive_timeout=IDLE_LIMIT_S,
+                    ttl_dns_cache=None,
+                    ssl=client_context(self._wire) if self._base.startswith("https:") else True,
+                ),
+                headers=self._headers,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+                auto_decompress=self._wire.compression,
+                skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            )
+        return session
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,1 @@
+"""Patterns of service communication, one file each, over the order domain."""
