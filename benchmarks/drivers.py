@@ -18,7 +18,7 @@ import orjson
 from benchmarks.rounds import Measure, interleaved, ratio
 from benchmarks.trial import SPEC, one_trial
 from clients import catalog
-from harness.analysis.summary import summarize_trial
+from harness.analysis.trial import summarize_trial
 from harness.rig.placement import this_machine
 from harness.rig.process import Rig
 from harness.rig.server import Server, Serving, start_server

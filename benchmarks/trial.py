@@ -52,7 +52,8 @@ async def one_trial(
         began = generator.send()
         if during is not None:
             await during(generator.process, began)
-        await generator.finished()
+        await generator.drained()
+        await generator.finish()
     finally:
         await rig.stop(generator.process)
     return read_samples(path)

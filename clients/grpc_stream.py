@@ -137,7 +137,8 @@ class Subscription:
 
     async def _read(self) -> None:
         with contextlib.suppress(grpc.aio.AioRpcError, MalformedReply):
-            async for message in self._changes:
+            # By read() alone: grpc.aio forbids to mix it with iteration.
+            while (message := await self._changes.read()) is not grpc.aio.EOF:
                 update = self._codec.decode_update(message)
                 self._sink.saw(update, self._lane, time.monotonic_ns())
 

@@ -23,7 +23,7 @@ class TrialFailed(Exception):
 
 
 class LoadProcess:
-    """A generator child; `start`, `open`, `send`, `finished` in this order."""
+    """A generator child; `start`, `open`, `send`, `drained`, `finish` in this order."""
 
     def __init__(self, rig: Rig, process: Process) -> None:
         self.process = process
@@ -48,11 +48,17 @@ class LoadProcess:
         self.process.say(json.dumps({"event": "start", "at_ns": began}) + "\n")
         return began
 
-    async def finished(self, progress: Progress | None = None) -> dict[str, Any]:
-        """Wait until its samples are on disk; returns its health. Raises TrialFailed."""
+    async def drained(self, progress: Progress | None = None) -> None:
+        """Wait until every operation has ended; its connections stand. Raises TrialFailed."""
         spec = self._spec
         length = START_DELAY_S + spec.warm_up_s + spec.duration_s + spec.timeout_s
-        return await self._expect("end", length + END_GRACE_S, progress)
+        await self._expect("drained", length + END_GRACE_S, progress)
+
+    async def finish(self) -> dict[str, Any]:
+        """Let it close its connections and wait until its samples are on disk; returns its health.
+        Raises TrialFailed."""
+        self.process.say(json.dumps({"event": "close"}) + "\n")
+        return await self._expect("end", END_GRACE_S, None)
 
     async def _expect(
         self, event: str, limit_s: float, progress: Progress | None

@@ -1,9 +1,12 @@
 """From a scenario to its cells and trials, and the order in which they run. Pure."""
 
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
+from harness.condition import Condition, PollWay
 from harness.scenario import BadInput, BurstLoad, ClosedLoad, Load, Scenario
 from harness.variant import Variant, parse_variant
 
@@ -58,8 +61,9 @@ class Cell:
     id: str
     variant: Variant
     load: LoadPoint
-    items: int | None
-    """Lines an order; None for orders of the user's own file."""
+    condition: Condition
+    skipped: str = ""
+    """Why it is not run: what the style cannot do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,8 @@ class Plan:
     @property
     def trial_seconds(self) -> float:
         """The planned length of one trial, its set-up included."""
-        return self.scenario.warm_up_s + self.scenario.duration_s + TRIAL_OVERHEAD_S
+        tail = max(self.scenario.service.mean_ms) / 1e3
+        return self.scenario.warm_up_s + self.scenario.duration_s + tail + TRIAL_OVERHEAD_S
 
     @property
     def seconds(self) -> float:
@@ -96,16 +101,14 @@ def make_plan(scenario: Scenario) -> Plan:
     trial, or more than its budget.
     """
     cells = tuple(
-        _cell(scenario, parse_variant(style), point, items)
-        for style, point, items in product(
-            scenario.styles,
-            [point for load in scenario.load for point in _points(load)],
-            scenario.order.items if scenario.order.file is None else [None],
-        )
+        _cell(scenario, variant, point, condition)
+        for variant in map(parse_variant, scenario.styles)
+        for point in (point for load in scenario.load for point in _points(load))
+        for condition in _conditions(scenario, variant)
     )
     trials = []
     for block in range(scenario.repeats):
-        order = list(cells)
+        order = [cell for cell in cells if not cell.skipped]
         random.Random(f"order/{scenario.seed}/{block}").shuffle(order)
         trials += [Trial(cell, block) for cell in order]
     plan = Plan(scenario, cells, tuple(trials))
@@ -124,12 +127,55 @@ def _points(load: Load) -> list[LoadPoint]:
     return [LoadPoint(load.model, rate=r) for r in load.rate]
 
 
-def _cell(scenario: Scenario, variant: Variant, load: LoadPoint, items: int | None) -> Cell:
-    parts = [scenario.operation, variant.slug, load.slug]
-    parts.append("items-file" if items is None else f"items-{items}")
-    if scenario.service.time != "none":
-        parts.append(f"service-{scenario.service.mean_ms:g}ms")
-    return Cell(".".join(parts), variant, load, items)
+def _conditions(scenario: Scenario, variant: Variant) -> Iterator[Condition]:
+    """The product of a scenario's axes, as far as they concern a variant."""
+    order, wire, poll = scenario.order, scenario.wire, scenario.poll
+    watches = scenario.operation == "watch"
+    ways: list[PollWay | None] = [None]
+    if variant.entry.polls:
+        # The interval does not matter to a long poll, nor its limit to the others.
+        ways = list(
+            dict.fromkeys(
+                PollWay(policy, 0.0 if policy == "long" else interval, poll.longest_ms)
+                for policy, interval in product(poll.policy, poll.interval_ms)
+            )
+        )
+    axes: dict[str, Sequence[Any]] = {
+        "items": order.items if order.file is None else [None],
+        "attachment_bytes": order.attachment_bytes,
+        "work_mean_ms": scenario.service.mean_ms,
+        "subscribers": scenario.watch.subscribers if watches else [0],
+        "stalled": scenario.watch.stalled if watches else [0],
+        "codec": ["" if codec == "own" else codec for codec in wire.codec],
+        "tls": wire.tls,
+        "compression": wire.compression,
+        "kept": scenario.connection.kept,
+        "poll": ways,
+        "cut_idle_s": scenario.gateway.cuts_idle_s,
+        "remember": scenario.memory.remember,
+    }
+    for values in product(*axes.values()):
+        yield Condition(work_time=scenario.service.time, **dict(zip(axes, values, strict=True)))
+
+
+def _cell(scenario: Scenario, variant: Variant, load: LoadPoint, condition: Condition) -> Cell:
+    parts = [scenario.operation, variant.slug, load.slug, *condition.slugs]
+    skipped = _cannot(scenario.operation, variant, condition)
+    return Cell(".".join(parts), variant, load, condition, skipped)
+
+
+def _cannot(operation: str, variant: Variant, condition: Condition) -> str:
+    """What of this the variant cannot do, in words; empty if it can do all."""
+    entry = variant.entry
+    if operation not in entry.operations:
+        return f"{entry.style} has no way to {operation}"
+    wanted = {
+        "tls": condition.tls,
+        "compression": condition.compression,
+        condition.codec: bool(condition.codec),
+        "gateway": condition.remember == "gateway",
+    }
+    return "; ".join(entry.lacks[ability] for ability in entry.lacks if wanted.get(ability))
 
 
 def _check(plan: Plan) -> None:
@@ -138,6 +184,12 @@ def _check(plan: Plan) -> None:
     problems += [
         f"scenario: cell {repeated} is planned twice; take one of the two out"
         for repeated in sorted({i for i in ids if ids.count(i) > 1})
+    ]
+    problems += [
+        f"scenario: watch.stalled: {stalled} of {cell.condition.subscribers} subscribers cannot be"
+        " stalled, since one must be left that reads; more watch.subscribers or fewer stalled"
+        for cell in plan.cells
+        if (stalled := cell.condition.stalled) >= cell.condition.subscribers > 0
     ]
     length = plan.scenario.warm_up_s + plan.scenario.duration_s
     most = max(cell.load.mean_rate for cell in plan.cells) * length

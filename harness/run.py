@@ -9,23 +9,27 @@ import secrets
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from harness import results
-from harness.analysis.summary import TrialResult, summarize_trial
-from harness.load.messages import LoadSpec, OrderSpec, TrialSpec
+from harness.analysis.trial import TrialResult, summarize_trial
+from harness.load.messages import LoadSpec, OrderSpec, TrialSpec, WireSpec
 from harness.load_process import LoadProcess, TrialFailed
+from harness.observe import wire
 from harness.observe.environment import collect_environment
 from harness.observe.telemetry import cpu_ns, rss_bytes
 from harness.plan import Cell, Plan, Trial
+from harness.rig.authority import Certificates, make_authority
 from harness.rig.placement import Placement, this_machine
-from harness.rig.process import Rig, RigError
-from harness.rig.server import Server, Serving, start_server
+from harness.rig.process import Process, Rig, RigError
+from harness.rig.server import Server, Serving, start_gateway, start_relay, start_server
 
 SAMPLE_S = 0.25
+WIRE_MARGIN_NS = 100_000_000
 
 
 class Watcher(Protocol):
@@ -90,18 +94,28 @@ class Journal:
 
 
 def execute(
-    plan: Plan, folder: Path, targets: Mapping[str, str], command: list[str], watch: Watcher
+    plan: Plan,
+    folder: Path,
+    targets: Mapping[str, str],
+    command: list[str],
+    watch: Watcher,
+    trace: str | None = None,
 ) -> bool:
     """Run all trials of a plan into `folder`; returns whether the run was complete.
 
-    `targets` maps a style to the address of a service that already runs. SIGINT or SIGTERM ends the
-    run after what is finished has been kept.
+    `targets` maps a style to the address of a service that already runs. `trace` is where spans go,
+    a file or an OTLP address. SIGINT or SIGTERM ends the run after what is finished has been kept.
     """
-    return asyncio.run(_execute(plan, folder, targets, command, watch))
+    return asyncio.run(_execute(plan, folder, targets, command, watch, trace))
 
 
 async def _execute(
-    plan: Plan, folder: Path, targets: Mapping[str, str], command: list[str], watch: Watcher
+    plan: Plan,
+    folder: Path,
+    targets: Mapping[str, str],
+    command: list[str],
+    watch: Watcher,
+    trace: str | None,
 ) -> bool:
     loop = asyncio.get_running_loop()
     trials = asyncio.current_task()
@@ -114,8 +128,14 @@ async def _execute(
     journal = Journal(folder)
     complete = False
     try:
-        async with Rig(folder / "logs") as rig:
-            setting = _Setting(plan, folder, targets, placement, rig, journal, watch)
+        async with Rig(folder / "logs") as rig, contextlib.AsyncExitStack() as stack:
+            certificates = None
+            if any(cell.condition.tls for cell in plan.cells):
+                private = stack.enter_context(TemporaryDirectory(prefix="orderbench-"))
+                certificates = make_authority(Path(private))
+            setting = _Setting(
+                plan, folder, targets, placement, certificates, trace, rig, journal, watch
+            )
             for number, trial in enumerate(plan.trials, 1):
                 watch.trial_started(trial, number)
                 try:
@@ -145,6 +165,8 @@ class _Setting:
     folder: Path
     targets: Mapping[str, str]
     placement: Placement
+    certificates: Certificates | None
+    trace: str | None
     rig: Rig
     journal: Journal
     watch: Watcher
@@ -159,68 +181,107 @@ class _OneTrial:
         self._path = results.trial_path(setting.folder, trial.cell.id, trial.block + 1)
         self._target = setting.targets.get(trial.cell.variant.style)
         self._placement = setting.placement
+        self._certificates = setting.certificates
+        self._trace = setting.trace
         self._rig = setting.rig
         self._journal = setting.journal
         self._watch = setting.watch
 
     async def run(self) -> None:
         """Raises TrialFailed or RigError when there are no samples."""
-        entry = self._trial.cell.variant.entry
-        server: Server | None = None
         generator: LoadProcess | None = None
-        try:
+        async with contextlib.AsyncExitStack() as stack:
             # It imports its libraries while the server does, on another processor.
             generator = await LoadProcess.start(self._rig, self._placement.generator)
-            if self._target is None and entry.server:
-                server = await start_server(self._rig, Serving(entry.style), self._placement.server)
-                self._journal.event("server_ready", server.address, self._trial)
-            await self._load(generator, server)
-        finally:
-            # An interrupted trial is not worth waiting for.
-            hurried = asyncio.current_task().cancelling() > 0  # type: ignore[union-attr]
-            end = self._rig.kill if hurried else self._rig.stop
-            if generator is not None:
-                await end(generator.process)
-            if server is not None:
-                await self._end_server(server, hurried)
+            stack.push_async_callback(self._end, generator.process)
+            address, pids = await self._serve(stack)
+            await self._load(generator, address, pids)
         samples = results.read_samples(self._path)
         timeout_s = self._plan.scenario.timeout_s
         self._watch.trial_ended(
             self._trial, summarize_trial(samples, self._trial.block + 1, timeout_s)
         )
 
-    async def _end_server(self, server: Server, hurried: bool) -> None:
+    async def _serve(self, stack: contextlib.AsyncExitStack) -> tuple[str, dict[str, int]]:
+        """Start what the generator talks to; returns its address, and the pid of each role."""
+        entry, condition = self._trial.cell.variant.entry, self._trial.cell.condition
+        if self._target is not None or not entry.server:
+            return self._target or "", {}
+        certificates = self._certificates if condition.tls else None
+        forgets = condition.remember == "gateway"
+        serving = Serving(
+            entry.speaks or entry.style,
+            remember="nothing" if forgets else condition.remember,
+            compression=condition.compression,
+            certificate=certificates.certificate if certificates else None,
+            key=certificates.key if certificates else None,
+            trace=self._trace,
+        )
+        server = await start_server(self._rig, serving, self._placement.server)
+        stack.push_async_callback(self._end_server, server)
+        self._journal.event("server_ready", server.address, self._trial)
+        pids = {"server": server.process.pid}
+        address = server.address
+        if condition.remember == "gateway":
+            gateway = await start_gateway(self._rig, address, self._placement.server)
+            stack.push_async_callback(self._end, gateway.process)
+            pids["gateway"] = gateway.process.pid
+            address = gateway.address
+        if condition.cut_idle_s:
+            relay = await start_relay(
+                self._rig, authority_of(address), condition.cut_idle_s, self._placement.server
+            )
+            stack.push_async_callback(self._end_relay, relay)
+            address = address.removesuffix(authority_of(address)) + relay.address
+        return address, pids
+
+    @property
+    def _hurried(self) -> bool:
+        """An interrupted trial is not worth waiting for."""
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+
+    async def _end(self, process: Process) -> None:
+        await (self._rig.kill if self._hurried else self._rig.stop)(process)
+
+    async def _end_relay(self, relay: Server) -> None:
+        await self._end(relay.process)
+        if not self._hurried and (said := await relay.process.hear()) is not None:
+            self._journal.event("relay_stopped", json.dumps(said), self._trial)
+
+    async def _end_server(self, server: Server) -> None:
         if server.process.exited.done():
             code = server.process.exited.result()
             self._journal.event(
                 "server_died", f"the server ended with code {code} during the trial", self._trial
             )
             return
-        if hurried:
-            await self._rig.kill(server.process)
-            return
-        await self._rig.stop(server.process)
-        if (said := await server.process.hear()) is not None:
+        await self._end(server.process)
+        if not self._hurried and (said := await server.process.hear()) is not None:
             self._journal.event("server_stopped", json.dumps(said), self._trial)
 
-    async def _load(self, generator: LoadProcess, server: Server | None) -> None:
-        await generator.open(self._spec(server.address if server else self._target or ""))
+    async def _load(self, generator: LoadProcess, address: str, served: Mapping[str, int]) -> None:
+        self._journal.sample(self._trial, served, "before_open")
+        await generator.open(self._spec(address))
+        pids = {**served, "generator": generator.process.pid}
+        ports = [await asyncio.to_thread(wire.listening_ports, pid) for pid in pids.values()]
         began = generator.send()
         self._journal.event("trial_started", str(began), self._trial)
-        pids = {"generator": generator.process.pid}
-        if server is not None:
-            pids["server"] = server.process.pid
-        watching = asyncio.create_task(self._sample(pids, began))
+        watching = [
+            asyncio.create_task(self._sample(pids, began)),
+            asyncio.create_task(self._watch_wire(set().union(*ports), began)),
+        ]
         try:
-            await generator.finished(self._watch.trial_progress)
+            await generator.drained(self._watch.trial_progress)
+            await asyncio.gather(*watching)
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+        await generator.finish()
 
     async def _sample(self, pids: Mapping[str, int], began: int) -> None:
-        scenario = self._plan.scenario
-        start = began + round(scenario.warm_up_s * 1e9)
-        end = start + round(scenario.duration_s * 1e9)
+        start, end = self._window(began)
         pids = {**pids, "harness": os.getpid()}
         for at, mark in ((start, "window_start"), (end, "window_end")):
             while (left := (at - time.monotonic_ns()) / 1e9) > 0:
@@ -229,9 +290,28 @@ class _OneTrial:
                     self._journal.sample(self._trial, pids)
             self._journal.sample(self._trial, pids, mark)
 
+    async def _watch_wire(self, ports: set[int], began: int) -> None:
+        """Bytes and connections, counted just outside the window: counting takes time itself."""
+        if not ports or not wire.available():
+            return
+        start, end = self._window(began)
+        seen = []
+        for at in (max(began, start - WIRE_MARGIN_NS), end + WIRE_MARGIN_NS):
+            await asyncio.sleep(max(0.0, (at - time.monotonic_ns()) / 1e9))
+            counted = await asyncio.to_thread(wire.sockets, ports)
+            seen.append((time.monotonic_ns(), counted))
+        (first, before), (last, after) = seen
+        moved = asdict(wire.moved(before, after))
+        self._journal.event("wire", json.dumps({"from": first, "to": last, **moved}), self._trial)
+
+    def _window(self, began: int) -> tuple[int, int]:
+        scenario = self._plan.scenario
+        start = began + round(scenario.warm_up_s * 1e9)
+        return start, start + round(scenario.duration_s * 1e9)
+
     def _spec(self, target: str) -> TrialSpec:
         scenario, cell = self._plan.scenario, self._trial.cell
-        load = cell.load
+        load, condition = cell.load, cell.condition
         return TrialSpec(
             cell=cell.id,
             trial=self._trial.block + 1,
@@ -248,15 +328,45 @@ class _OneTrial:
             timeout_s=scenario.timeout_s,
             in_flight=scenario.connection.in_flight,
             connections=scenario.connection.connections,
-            order=OrderSpec(
-                cell.items,
-                scenario.order.file,
-                work_time=scenario.service.time,
-                work_mean_ms=scenario.service.mean_ms,
-            ),
             key_prefix=f"{secrets.token_hex(6)}-",
             samples_path=str(self._path),
+            order=OrderSpec(
+                condition.items,
+                scenario.order.file,
+                condition.attachment_bytes,
+                condition.work_time,
+                condition.work_mean_ms,
+            ),
+            wire=self._wire_spec(),
+            subscribers=condition.subscribers,
+            stalled=condition.stalled,
+            request_ids=condition.remember in ("requests", "gateway"),
+            attempts=scenario.retry.attempts,
+            attempt_timeout_s=scenario.retry.timeout_s,
+            trace=self._trace,
         )
+
+    def _wire_spec(self) -> WireSpec:
+        condition = self._trial.cell.condition
+        spec = WireSpec(
+            codec=condition.codec,
+            ca=str(self._certificates.ca) if condition.tls and self._certificates else None,
+            compression=condition.compression,
+            kept=condition.kept,
+        )
+        if (poll := condition.poll) is None:
+            return spec
+        return replace(
+            spec,
+            poll_policy=poll.policy,
+            poll_interval_s=poll.interval_ms / 1e3,
+            poll_longest_s=poll.longest_ms / 1e3,
+        )
+
+
+def authority_of(address: str) -> str:
+    """The host:port at the end of an address."""
+    return re.split(r"[/@]", address)[-1]
 
 
 def _run_info(
@@ -292,13 +402,15 @@ def _cell_info(plan: Plan, cell: Cell) -> dict[str, Any]:
         "operation": scenario.operation,
         "load": {**asdict(cell.load), "words": cell.load.words},
         "condition": {
-            "items": cell.items,
+            **cell.condition.to_json(),
             "connections": scenario.connection.connections,
             "in_flight": scenario.connection.in_flight,
-            "service_time": scenario.service.model_dump(mode="json"),
+            "attempts": scenario.retry.attempts,
             "timeout_s": scenario.timeout_s,
         },
         "has_server": bool(cell.variant.entry.server),
+        "connections_a_lane": cell.variant.entry.per_lane,
+        "skipped": cell.skipped,
     }
 
 

@@ -20,6 +20,7 @@ from pydantic import (
 from clients import catalog
 from harness.variant import parse_variant
 from orders.samples import orders_from_file
+from orders.validation import MAX_ATTACHMENT_BYTES
 
 
 class BadInput(Exception):
@@ -37,6 +38,7 @@ def _listed(value: Any) -> Any:
 Rate = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Rates = Annotated[list[Rate], BeforeValidator(_listed), Field(min_length=1)]
+Switch = Annotated[list[bool], BeforeValidator(_listed), Field(min_length=1, max_length=2)]
 
 
 class Section(BaseModel):
@@ -88,11 +90,17 @@ LOADS: dict[str, type[Section]] = {
 
 
 class OrderShape(Section):
-    """The orders that are placed: `items` lines each, or those of a JSON Lines `file`."""
+    """The orders that are placed: `items` lines each, or those of a JSON Lines `file`; and a
+    document of `attachment_bytes` with each."""
 
     items: Annotated[
         list[Annotated[int, Field(ge=1, le=10_000)]], BeforeValidator(_listed), Field(min_length=1)
     ] = [3]
+    attachment_bytes: Annotated[
+        list[Annotated[int, Field(ge=0, le=MAX_ATTACHMENT_BYTES)]],
+        BeforeValidator(_listed),
+        Field(min_length=1),
+    ] = [0]
     file: str | None = None
 
     @field_validator("file")
@@ -111,17 +119,20 @@ class OrderShape(Section):
 
 
 class ServiceTime(Section):
-    """How long the service works on an order."""
+    """How long the service works on an order: the same draws for every style of a block."""
 
-    time: Literal["none", "fixed"] = "none"
-    mean_ms: Annotated[float, Field(ge=0, le=60_000, allow_inf_nan=False)] = 0.0
+    time: Literal["none", "fixed", "exponential"] = "none"
+    mean_ms: Annotated[
+        list[Annotated[float, Field(ge=0, le=30_000, allow_inf_nan=False)]],
+        BeforeValidator(_listed),
+        Field(min_length=1),
+    ] = [0.0]
 
     @field_validator("mean_ms")
     @classmethod
-    def _fits(cls, value: float, info: ValidationInfo) -> float:
-        time = info.data.get("time")
-        if time == "none" and value:
-            raise ValueError('only with time = "fixed"')
+    def _fits(cls, value: list[float], info: ValidationInfo) -> list[float]:
+        if (info.data.get("time") == "none") != (value == [0.0]):
+            raise ValueError('goes together with time = "fixed" or "exponential", and is above 0')
         return value
 
 
@@ -130,6 +141,70 @@ class Connection(Section):
 
     in_flight: Annotated[int, Field(ge=1, le=100_000)] = 1024
     connections: Annotated[int, Field(ge=1, le=10_000)] = 4
+    kept: Switch = [True]
+
+
+class WireShape(Section):
+    """How styles talk, where they leave a choice; `own` is the style's own codec."""
+
+    codec: Annotated[
+        list[Literal["own", "json", "protobuf"]], BeforeValidator(_listed), Field(min_length=1)
+    ] = ["own"]
+    tls: Switch = [False]
+    compression: Switch = [False]
+
+
+class PollShape(Section):
+    """How styles that poll do it; see clients.base.Poll."""
+
+    policy: Annotated[
+        list[Literal["fixed", "backoff", "long"]], BeforeValidator(_listed), Field(min_length=1)
+    ] = ["fixed"]
+    interval_ms: Annotated[
+        list[Annotated[float, Field(ge=1, le=60_000, allow_inf_nan=False)]],
+        BeforeValidator(_listed),
+        Field(min_length=1),
+    ] = [100.0]
+    longest_ms: Annotated[float, Field(ge=1, le=60_000, allow_inf_nan=False)] = 2000.0
+
+
+class Subscribers(Section):
+    """Who watches: how many, and how many of them take nothing from their connections."""
+
+    subscribers: Annotated[
+        list[Annotated[int, Field(ge=1, le=5_000)]], BeforeValidator(_listed), Field(min_length=1)
+    ] = [1]
+    stalled: Annotated[
+        list[Annotated[int, Field(ge=0, le=5_000)]], BeforeValidator(_listed), Field(min_length=1)
+    ] = [0]
+
+
+class Gateway(Section):
+    """What stands between client and server: a relay that cuts connections on which nothing moved
+    for `cuts_idle_s` seconds; 0 for nothing."""
+
+    cuts_idle_s: Annotated[
+        list[Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]],
+        BeforeValidator(_listed),
+        Field(min_length=1),
+    ] = [0.0]
+
+
+class Memory(Section):
+    """What a repeat is known by (P1); see Condition.remember."""
+
+    remember: Annotated[
+        list[Literal["nothing", "keys", "requests", "gateway"]],
+        BeforeValidator(_listed),
+        Field(min_length=1),
+    ] = ["keys"]
+
+
+class RetryShape(Section):
+    """How often a call that does not answer is made, each time but the last for `timeout_s`."""
+
+    attempts: Annotated[int, Field(ge=1, le=100)] = 1
+    timeout_s: Seconds = 1.0
 
 
 class Objective(Section):
@@ -153,7 +228,7 @@ class Scenario(Section):
     """One question, and the conditions under which it is asked."""
 
     question: Annotated[str, Field(min_length=1, max_length=500)]
-    operation: Literal["place"] = "place"
+    operation: Literal["place", "job", "watch"] = "place"
     styles: Annotated[list[Annotated[str, BeforeValidator(_variant)]], Field(min_length=1)]
     repeats: Annotated[int, Field(ge=1, le=1000)] = 3
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 1
@@ -166,6 +241,12 @@ class Scenario(Section):
     order: OrderShape = OrderShape()
     service: ServiceTime = ServiceTime()
     connection: Connection = Connection()
+    wire: WireShape = WireShape()
+    poll: PollShape = PollShape()
+    watch: Subscribers = Subscribers()
+    gateway: Gateway = Gateway()
+    memory: Memory = Memory()
+    retry: RetryShape = RetryShape()
 
     @field_validator("styles")
     @classmethod
@@ -185,6 +266,12 @@ SECTIONS: dict[str, type[Section]] = {
     "service": ServiceTime,
     "connection": Connection,
     "objective": Objective,
+    "wire": WireShape,
+    "poll": PollShape,
+    "watch": Subscribers,
+    "gateway": Gateway,
+    "memory": Memory,
+    "retry": RetryShape,
 }
 
 

@@ -1,52 +1,36 @@
 """From a run on disk to what its report says: one Cell each, trials put together. Pure."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.analysis import accounts
 from harness.analysis.accounts import Counts
-from harness.analysis.stats import Distribution, curve, distribution, middle, middle_distribution
-from harness.analysis.verdicts import Code, Reason, Status, Verdict
-from harness.results import DONE, FAILURES, FORMAT, Run, Samples, read_samples
+from harness.analysis.deliveries import Watched, middle_watched
+from harness.analysis.judgement import judge
+from harness.analysis.polling import expected_excess_ms
+from harness.analysis.stats import (
+    Distribution,
+    Mean,
+    curve,
+    distribution,
+    mean_of,
+    middle,
+    middle_distribution,
+)
+from harness.analysis.trial import Seen, TrialResult, summarize_trial
+from harness.analysis.verdicts import Code, Status, Verdict
+from harness.results import (
+    FORMAT,
+    Run,
+    read_samples,
+    read_sightings,
+    sightings_path,
+)
 
-BUSY = 0.85
-LAG_SHARE = 0.5
-LAG_FLOOR_MS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class TrialResult:
-    """One trial's measured window. Times in milliseconds unless named otherwise."""
-
-    number: int
-    counts: Counts
-    failures: Mapping[str, int]
-    completed_in_window: int
-    window_s: float
-    latency: Distribution
-    latency_values: tuple[Any, int]
-    ack: Distribution | None
-    service_time: Distribution
-    send_lag_us: Distribution
-    implausible: Sequence[str]
-    stopped_answering: bool
-    health: Mapping[str, Any]
-    cpu_ns: Mapping[str, int]
-    """CPU time within the window by role; a role that was not seen is absent."""
-
-    @property
-    def throughput_per_s(self) -> float:
-        """Answers that came within the window, a second."""
-        return self.completed_in_window / self.window_s
-
-    @property
-    def client_busy(self) -> float:
-        """The share of the window that the generator spent on its processor."""
-        return self.cpu_ns.get("generator", 0) / 1e9 / self.window_s
+ROLES = ("generator", "server", "gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +46,21 @@ class CellResult:
     ack: Distribution | None
     service_time: Distribution
     send_lag_us: Distribution
+    processed: Distribution
+    excess: Mean | None
+    """From the end of the work to its result in the client's hands, in ms."""
+    notes: Mapping[str, float]
+    progress: Distribution | None
+    """How old a job's updates were when they were seen, in ms."""
+    watched: Watched | None
+    bytes_per_op: tuple[float, float] | None
+    """To and from the server; None where connections came and went uncounted."""
+    connections: int | None
+    """TCP connections that the server held at the window's end."""
+    server_memory: Mapping[str, float]
+    """Bytes: `before_open`, `window_start`, `window_end`, and `per_subscriber`."""
+    worked_per_order: float | None
+    """How often the server did the work of an order that was sent."""
     lanes_opened: int | None
     cpu_us_per_op: Mapping[str, float | None]
     latency_by_percentile: Sequence[tuple[float, float]]
@@ -79,9 +78,21 @@ class CellResult:
             "ack_ms": self.ack.to_json() if self.ack else None,
             "service_time_ms": self.service_time.to_json(),
             "send_lag_us": {"p50": lag["p50"], "p99": lag["p99"]},
+            "processed_ms": self.processed.to_json(),
+            "excess_ms": self.excess.to_json() if self.excess else None,
+            "expected_excess_ms": _rounded(expected_excess_ms(self.info["condition"])),
+            "notes_per_op": {name: round(value, 4) for name, value in self.notes.items()},
+            "progress_ms": self.progress.to_json() if self.progress else None,
+            "watched": _watched_json(self.watched),
+            "bytes_to_server_per_op": _rounded(self.bytes_per_op and self.bytes_per_op[0]),
+            "bytes_from_server_per_op": _rounded(self.bytes_per_op and self.bytes_per_op[1]),
+            "connections": self.connections,
+            "server_memory_bytes": dict(self.server_memory),
+            "worked_per_order": _rounded(self.worked_per_order),
             "lanes_opened": self.lanes_opened,
             "client_cpu_us_per_op": _rounded(self.cpu_us_per_op["generator"]),
             "server_cpu_us_per_op": _rounded(self.cpu_us_per_op["server"]),
+            "gateway_cpu_us_per_op": _rounded(self.cpu_us_per_op["gateway"]),
             "latency_by_percentile_ms": [[p, round(v, 6)] for p, v in self.latency_by_percentile],
             "verdict": self.verdict.to_json(),
         }
@@ -125,7 +136,12 @@ def summarize(run: Run) -> Summary:
     for info in run.info["cells"]:
         trials = [
             summarize_trial(
-                read_samples(path), int(path.stem), timeout_s, _cpu_ns(run, info["id"], path)
+                read_samples(path),
+                int(path.stem),
+                timeout_s,
+                read_sightings(sightings_path(path)),
+                _readers(info),
+                _seen(run, info["id"], int(path.stem)),
             )
             for path in run.trials[info["id"]]
         ]
@@ -133,173 +149,131 @@ def summarize(run: Run) -> Summary:
     return Summary(run.info, cells)
 
 
-def summarize_trial(
-    samples: Samples, number: int, timeout_s: float, cpu_ns: Mapping[str, int] | None = None
-) -> TrialResult:
-    """One trial's measured window; operations had `timeout_s` seconds each."""
-    measured = samples.measured
-    done = measured & (samples.outcome == DONE)
-    sent = measured & (samples.sent != 0)
-    acked = measured & (samples.acked != 0)
-    start, end = samples.meta["window"]
-    counts = accounts.count(samples)
-    latency = (samples.done[done] - samples.planned[done]) / 1e6
-    within = (samples.outcome == DONE) & (samples.done >= start) & (samples.done < end)
-    return TrialResult(
-        number=number,
-        counts=counts,
-        failures=accounts.failures(samples),
-        completed_in_window=int(within.sum()),
-        window_s=(end - start) / 1e9,
-        latency=distribution(latency, counts.planned),
-        latency_values=(latency, counts.planned),
-        ack=(
-            distribution((samples.acked[acked] - samples.planned[acked]) / 1e6, counts.planned)
-            if acked.any()
-            else None
-        ),
-        service_time=distribution((samples.done[done] - samples.sent[done]) / 1e6, counts.sent),
-        send_lag_us=distribution((samples.sent[sent] - samples.planned[sent]) / 1e3, counts.sent),
-        implausible=accounts.implausible(samples),
-        stopped_answering=accounts.silent_at_the_end(samples, timeout_s),
-        health=samples.meta["health"],
-        cpu_ns=cpu_ns or {},
+def _readers(info: Mapping[str, Any]) -> int:
+    condition = info["condition"]
+    return int(condition.get("subscribers", 0) - condition.get("stalled", 0))
+
+
+def _seen(run: Run, cell: str, trial: int) -> Seen:
+    rows = [r for r in run.telemetry if r["cell"] == cell and r["trial"] == trial and r["mark"]]
+    marks = {(row["role"], row["mark"]): row for row in rows}
+    said = {
+        event["kind"]: event["detail"]
+        for event in run.events
+        if event["cell"] == cell and event["trial"] == trial
+    }
+    return Seen(
+        cpu_ns={
+            role: marks[role, "window_end"]["cpu_ns"] - marks[role, "window_start"]["cpu_ns"]
+            for role, mark in marks
+            if mark == "window_start" and (role, "window_end") in marks
+        },
+        memory={mark: row["rss_bytes"] for (role, mark), row in marks.items() if role == "server"},
+        wire=json.loads(said["wire"]) if "wire" in said else None,
+        orders_worked=json.loads(said["server_stopped"]).get("orders_worked")
+        if "server_stopped" in said
+        else None,
     )
-
-
-def _cpu_ns(run: Run, cell: str, path: Path) -> dict[str, int]:
-    marks: dict[tuple[str, str], int] = {
-        (row["role"], row["mark"]): row["cpu_ns"]
-        for row in run.telemetry
-        if row["cell"] == cell and row["trial"] == int(path.stem) and row["mark"]
-    }
-    return {
-        role: marks[role, "window_end"] - marks[role, "window_start"]
-        for role, mark in marks
-        if mark == "window_start" and (role, "window_end") in marks
-    }
 
 
 def _cell(run: Run, info: Mapping[str, Any], trials: Sequence[TrialResult]) -> CellResult:
     counts = sum((t.counts for t in trials), Counts())
+    return put_together(info, trials, judge(run, info, trials, counts))
+
+
+def put_together(
+    info: Mapping[str, Any], trials: Sequence[TrialResult], verdict: Verdict
+) -> CellResult:
+    """A cell from its trials; percentiles are the median over trials of each trial's own."""
     acks = [t.ack for t in trials if t.ack is not None]
     return CellResult(
         info=info,
         trials=trials,
-        counts=counts,
+        counts=sum((t.counts for t in trials), Counts()),
         throughput_per_s=middle([t.throughput_per_s for t in trials]) if trials else None,
         latency=middle_distribution([t.latency for t in trials]),
         ack=middle_distribution(acks) if acks else None,
         service_time=middle_distribution([t.service_time for t in trials]),
         send_lag_us=middle_distribution([t.send_lag_us for t in trials]),
+        processed=middle_distribution([t.processed for t in trials]),
+        excess=mean_of([t.excess_ms for t in trials]),
+        notes=_notes(trials),
+        progress=_progress(trials),
+        watched=middle_watched([t.watched for t in trials if t.watched is not None]),
+        bytes_per_op=_bytes_per_op(info, trials),
+        connections=max((t.seen.wire["connections"] for t in trials if t.seen.wire), default=None),
+        server_memory=_server_memory(info, trials),
+        worked_per_order=_worked_per_order(trials),
         lanes_opened=max((t.health["lanes_opened"] for t in trials), default=None),
-        cpu_us_per_op={role: _cpu_per_op(trials, role) for role in ("generator", "server")},
+        cpu_us_per_op={role: _cpu_per_op(trials, role) for role in ROLES},
         latency_by_percentile=curve([t.latency_values for t in trials]),
-        verdict=_verdict(run, info, trials, counts),
+        verdict=verdict,
     )
 
 
 def _cpu_per_op(trials: Sequence[TrialResult], role: str) -> float | None:
-    seen = [t for t in trials if role in t.cpu_ns]
+    seen = [t for t in trials if role in t.seen.cpu_ns]
     completed = sum(t.completed_in_window for t in seen)
-    return sum(t.cpu_ns[role] for t in seen) / 1e3 / completed if completed else None
+    return sum(t.seen.cpu_ns[role] for t in seen) / 1e3 / completed if completed else None
 
 
-def _verdict(
-    run: Run, info: Mapping[str, Any], trials: Sequence[TrialResult], counts: Counts
-) -> Verdict:
-    events = [e for e in run.events if e["cell"] == info["id"]]
-    reasons = [
-        Reason(code, f"trial {event['trial']}: {event['detail']}")
-        for code in (Code.TRIAL_FAILED, Code.SERVER_DIED)
-        for event in events
-        if event["kind"] == code.value
-    ]
-    if not trials and not reasons:
-        return Verdict((Reason(Code.NOT_RUN, "the run ended before its first trial"),))
-    reasons += [Reason(Code.ACCOUNTS, words) for words in counts.imbalances]
-    reasons += _failure_reasons(trials, counts)
-    for trial in trials:
-        reasons += [
-            Reason(Code.IMPLAUSIBLE, f"trial {trial.number}: {words}")
-            for words in trial.implausible
-        ]
-    reasons += _generator_reasons(info, trials)
-    if counts.done and counts.dropped + counts.timed_out:
-        reasons.append(
-            Reason(
-                Code.OVERLOADED,
-                f"{counts.dropped} of {counts.planned} operations were dropped because"
-                f" {info['condition']['in_flight']} were in flight, {counts.timed_out} timed out",
-            )
-        )
-    planned_trials = run.info["scenario"]["repeats"]
-    if 0 < len(trials) < planned_trials:
-        reasons.append(
-            Reason(Code.FEWER_TRIALS, f"{len(trials)} of {planned_trials} trials were finished")
-        )
-    smallest = min((t.counts.planned for t in trials), default=0)
-    if any(np.isnan(t.latency.p99) for t in trials):
-        reasons.append(
-            Reason(Code.UNDER_SAMPLED, f"p99 is not resolvable from {smallest} operations")
-        )
-    if run.info["placement"]["shared"] and info["has_server"]:
-        reasons.append(Reason(Code.SHARED_CORE, "server and generator share a processor"))
-    return Verdict(tuple(reasons))
+def _notes(trials: Sequence[TrialResult]) -> dict[str, float]:
+    names = sorted({name for t in trials for name in t.notes})
+    return {name: middle([t.notes.get(name, 0.0) for t in trials]) for name in names}
 
 
-def _failure_reasons(trials: Sequence[TrialResult], counts: Counts) -> list[Reason]:
-    reasons = []
-    for word in FAILURES:
-        number = sum(t.failures.get(word, 0) for t in trials)
-        if not number:
-            continue
-        first = next(
-            (
-                text
-                for trial in trials
-                for kind, text, _ in trial.health["failure_details"]
-                if kind == word
-            ),
-            "",
-        )
-        code = Code.OVERLOADED if word == "overloaded" else Code(word)
-        reasons.append(Reason(code, f"{number} of {counts.sent} operations: {first}"))
-    if trials and counts.planned and not counts.done:
-        reasons.append(
-            Reason(Code.NO_COMPLETIONS, f"none of {counts.planned} operations was answered rightly")
-        )
-    else:
-        reasons += [
-            Reason(Code.STOPPED_ANSWERING, f"trial {t.number}: the last operations had no answer")
-            for t in trials
-            if t.stopped_answering
-        ]
-    return reasons
+def _progress(trials: Sequence[TrialResult]) -> Distribution | None:
+    ages = [t.progress_ms for t in trials if len(t.progress_ms)]
+    return middle_distribution([distribution(each, len(each)) for each in ages]) if ages else None
 
 
-def _generator_reasons(info: Mapping[str, Any], trials: Sequence[TrialResult]) -> list[Reason]:
-    if info["load"]["model"] == "closed":
-        return [
-            Reason(
-                Code.CLIENT_LIMITED,
-                f"trial {t.number}: the client used {t.client_busy:.0%} of a processor",
-            )
-            for t in trials
-            if t.client_busy > BUSY and info["has_server"]
-        ]
-    details = []
-    for trial in trials:
-        lag_ms, latency_ms = trial.send_lag_us.p99 / 1e3, trial.latency.p99
-        if trial.client_busy > BUSY and trial.counts.dropped:
-            said = f"the generator used {trial.client_busy:.0%} of its processor and dropped"
-            details.append(f"trial {trial.number}: {said}")
-        elif lag_ms > LAG_FLOOR_MS and lag_ms > LAG_SHARE * latency_ms:
-            said = f"send lag p99 {lag_ms:.1f} ms of a latency p99 of {latency_ms:.1f} ms"
-            details.append(f"trial {trial.number}: {said}")
-    # The median over trials leaves a minority out.
-    code = Code.GENERATOR_BOUND if 2 * len(details) >= len(trials) else Code.DISTURBED
-    return [Reason(code, detail) for detail in details]
+def _bytes_per_op(
+    info: Mapping[str, Any], trials: Sequence[TrialResult]
+) -> tuple[float, float] | None:
+    """Counted from just before the window to just after it, by what was completed then."""
+    counted = [(t.seen.wire, t) for t in trials if t.seen.wire is not None]
+    if not counted or not info["condition"].get("kept", True):
+        return None
+    if any(wire["closed"] for wire, _ in counted):
+        return None
+    completed = sum(t.completed_between(wire["from"], wire["to"]) for wire, t in counted)
+    if not completed:
+        return None
+    return (
+        sum(wire["bytes_to_server"] for wire, _ in counted) / completed,
+        sum(wire["bytes_from_server"] for wire, _ in counted) / completed,
+    )
+
+
+def _server_memory(info: Mapping[str, Any], trials: Sequence[TrialResult]) -> dict[str, float]:
+    marks = ("before_open", "window_start", "window_end")
+    seen = [t.seen.memory for t in trials if set(marks) <= set(t.seen.memory)]
+    if not seen:
+        return {}
+    found = {mark: middle([float(memory[mark]) for memory in seen]) for mark in marks}
+    if subscribers := info["condition"].get("subscribers"):
+        opened = [(m["window_start"] - m["before_open"]) / subscribers for m in seen]
+        found["per_subscriber"] = round(middle(opened))
+    return found
+
+
+def _worked_per_order(trials: Sequence[TrialResult]) -> float | None:
+    told = [t for t in trials if t.seen.orders_worked is not None]
+    sent = sum(t.sent_in_all for t in told)
+    return sum(t.seen.orders_worked or 0 for t in told) / sent if sent else None
+
+
+def _watched_json(watched: Watched | None) -> dict[str, Any] | None:
+    if watched is None:
+        return None
+    return {
+        "first_ms": watched.first.to_json(),
+        "median_ms": watched.median.to_json(),
+        "last_ms": watched.last.to_json(),
+        "delivered": watched.delivered,
+        "expected": watched.expected,
+        "repeated": watched.repeated,
+    }
 
 
 def _rounded(value: float | None) -> float | None:

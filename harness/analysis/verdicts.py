@@ -34,7 +34,9 @@ class Code(StrEnum):
     WRONG_REPLY = "wrong_reply"
     NO_COMPLETIONS = "no_completions"
     STOPPED_ANSWERING = "stopped_answering"
+    CUT = "cut"
     NOT_RUN = "not_run"
+    NOT_OFFERED = "not_offered"
 
 
 RULES: dict[Code, tuple[Status, str]] = {
@@ -79,6 +81,11 @@ RULES: dict[Code, tuple[Status, str]] = {
         Status.FAILED,
         "see whether the service still runs; if it was buried under the load, a lower --rate",
     ),
+    Code.CUT: (
+        Status.QUALIFIED,
+        "something must move on the connection more often, or the style must hold none",
+    ),
+    Code.NOT_OFFERED: (Status.SKIPPED, "another style, or the condition left out"),
     Code.NOT_RUN: (Status.SKIPPED, "run again and let it finish"),
 }
 

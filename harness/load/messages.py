@@ -1,7 +1,8 @@
 """What the harness and the generator child say to each other, as JSON lines.
 
 The trial on line 1; the child answers `ready` when its lanes are open, or `failed`; then `start`
-with an instant; the child sends `progress` and, once its samples are on disk, `end`.
+with an instant; the child sends `progress` and, once all operations have ended, `drained`; it keeps
+its connections until it is told to `close`, and says `end` when its samples are on disk.
 """
 
 import json

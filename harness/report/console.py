@@ -8,7 +8,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from harness.analysis.stats import Distribution
-from harness.analysis.summary import Summary, TrialResult
+from harness.analysis.summary import Summary
+from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import RULES, Status
 from harness.plan import Plan, Trial
 

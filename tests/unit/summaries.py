@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.accounts import Counts
-from harness.analysis.stats import curve, distribution, middle, middle_distribution
-from harness.analysis.summary import CellResult, Summary, TrialResult
+from harness.analysis.stats import distribution
+from harness.analysis.summary import CellResult, Summary, put_together
+from harness.analysis.trial import Seen, TrialResult
 from harness.analysis.verdicts import Code, Reason, Verdict
+from harness.condition import Condition
 from harness.plan import LoadPoint
 from harness.variant import Variant, parse_variant
 
@@ -58,7 +60,14 @@ def trial(
         implausible=(),
         stopped_answering=False,
         health={"lanes_opened": 4, "failure_details": []},
-        cpu_ns=cpu if style in SERVER_US else {"generator": cpu["generator"]},
+        done_ns=np.arange(completed, dtype=np.int64),
+        sent_in_all=counts.sent,
+        processed=distribution(latency * 0.8, planned),
+        excess_ms=latency * 0.2,
+        notes={},
+        progress_ms=np.array([]),
+        watched=None,
+        seen=Seen(cpu if style in SERVER_US else {"generator": cpu["generator"]}),
     )
 
 
@@ -79,13 +88,15 @@ def info_of(variant: Variant, load: LoadPoint, items: int = 3) -> dict[str, Any]
             "words": load.words,
         },
         "condition": {
-            "items": items,
+            **Condition(items=items).to_json(),
             "connections": 4,
             "in_flight": 1024,
-            "service_time": {"time": "none", "mean_ms": 0.0},
+            "attempts": 1,
             "timeout_s": 2.0,
         },
         "has_server": bool(variant.entry.server),
+        "connections_a_lane": variant.entry.per_lane,
+        "skipped": "",
     }
 
 
@@ -101,24 +112,7 @@ def cell(
     if trials is None:
         trials = [trial(variant, load, number) for number in (1, 2, 3)]
 
-    def per_op(role: str) -> float | None:
-        done = sum(t.completed_in_window for t in trials if role in t.cpu_ns)
-        return sum(t.cpu_ns.get(role, 0) for t in trials) / 1e3 / done if done else None
-
-    return CellResult(
-        info=info_of(parsed, load, items),
-        trials=trials,
-        counts=sum((t.counts for t in trials), Counts()),
-        throughput_per_s=middle([t.throughput_per_s for t in trials]) if trials else None,
-        latency=middle_distribution([t.latency for t in trials]),
-        ack=None,
-        service_time=middle_distribution([t.service_time for t in trials]),
-        send_lag_us=middle_distribution([t.send_lag_us for t in trials]),
-        lanes_opened=4 if trials else None,
-        cpu_us_per_op={role: per_op(role) for role in ("generator", "server")},
-        latency_by_percentile=curve([t.latency_values for t in trials]),
-        verdict=Verdict(tuple(reasons)),
-    )
+    return put_together(info_of(parsed, load, items), trials, Verdict(tuple(reasons)))
 
 
 def summary(cells: Sequence[CellResult], **info: Any) -> Summary:

@@ -44,9 +44,9 @@ def test_ids_are_folder_names() -> None:
         )
     )
     assert [c.id for c in plan.cells] == [
-        "place.rest-httpx-a.b.burst-0.5-9-every-0.25.items-3.service-2.5ms",
-        "place.rest-httpx-a.b.poisson-1000000.items-3.service-2.5ms",
-        "place.rest-httpx-a.b.closed-1-think-0.5.items-3.service-2.5ms",
+        "place.rest-httpx-a.b.burst-0.5-9-every-0.25.items-3.work-2.5ms",
+        "place.rest-httpx-a.b.poisson-1000000.items-3.work-2.5ms",
+        "place.rest-httpx-a.b.closed-1-think-0.5.items-3.work-2.5ms",
     ]
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis import accounts
-from harness.analysis.summary import CellResult, summarize, summarize_trial
+from harness.analysis.summary import CellResult, summarize
+from harness.analysis.trial import summarize_trial
 from harness.analysis.verdicts import RULES, Code, Reason, Status, Verdict
 from harness.results import DONE, DROPPED, OUTCOMES, TIMEOUT, Run, Samples, write_samples
 
@@ -63,7 +64,7 @@ def cell(
         paths.append(folder / f"{number}.parquet")
         write_samples(paths[-1], trial)
     telemetry = [
-        {"cell": "c", "trial": n, "role": role, "mark": mark, "cpu_ns": at}
+        {"cell": "c", "trial": n, "role": role, "mark": mark, "cpu_ns": at, "rss_bytes": 5}
         for n in range(1, len(trials) + 1)
         for role, used in (("generator", 400 * MS), ("server", 800 * MS))
         for mark, at in (("window_start", 7), ("window_end", 7 + used))

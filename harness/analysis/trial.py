@@ -1,0 +1,128 @@
+"""From one trial's samples to its figures. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.analysis import accounts
+from harness.analysis.accounts import Counts
+from harness.analysis.deliveries import Watched, progress_ms, watched
+from harness.analysis.stats import Distribution, distribution
+from harness.results import DONE, Samples, Sightings
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the harness saw of a trial from outside."""
+
+    cpu_ns: Mapping[str, int] = field(default_factory=dict)
+    """CPU time within the window by role; a role that was not seen is absent."""
+    memory: Mapping[str, int] = field(default_factory=dict)
+    """The server's resident bytes at each mark: `before_open`, `window_start`, `window_end`."""
+    wire: Mapping[str, int] | None = None
+    """See harness.observe.wire.Wire, with the instants `from` and `to`."""
+    orders_worked: int | None = None
+    """Orders on which the server did its work, warm-up included."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """One trial's measured window. Times in milliseconds unless named otherwise."""
+
+    number: int
+    counts: Counts
+    failures: Mapping[str, int]
+    completed_in_window: int
+    window_s: float
+    latency: Distribution
+    latency_values: tuple[Any, int]
+    done_ns: npt.NDArray[np.int64]
+    """When each operation of the whole trial was done, ascending."""
+    sent_in_all: int
+    """Operations sent, warm-up included."""
+    ack: Distribution | None
+    service_time: Distribution
+    send_lag_us: Distribution
+    implausible: Sequence[str]
+    stopped_answering: bool
+    health: Mapping[str, Any]
+    processed: Distribution
+    """From planned to the end of the work in the server."""
+    excess_ms: npt.NDArray[np.float64]
+    """From the end of the work to its result in the client's hands, one by one."""
+    notes: Mapping[str, float]
+    """What the style counted, a completed operation."""
+    progress_ms: npt.NDArray[np.float64]
+    watched: Watched | None
+    seen: Seen
+
+    @property
+    def throughput_per_s(self) -> float:
+        """Answers that came within the window, a second."""
+        return self.completed_in_window / self.window_s
+
+    def completed_between(self, start_ns: int, end_ns: int) -> int:
+        """Operations done from one instant to another."""
+        low, high = np.searchsorted(self.done_ns, [start_ns, end_ns])
+        return int(high - low)
+
+    @property
+    def client_busy(self) -> float:
+        """The share of the window that the generator spent on its processor."""
+        return self.seen.cpu_ns.get("generator", 0) / 1e9 / self.window_s
+
+
+def summarize_trial(
+    samples: Samples,
+    number: int,
+    timeout_s: float,
+    sightings: Sightings | None = None,
+    readers: int = 0,
+    seen: Seen | None = None,
+) -> TrialResult:
+    """One trial's measured window; operations had `timeout_s` seconds each, and `readers`
+    subscribers were to see every change."""
+    measured = samples.measured
+    done = measured & (samples.outcome == DONE)
+    sent = measured & (samples.sent != 0)
+    acked = measured & (samples.acked != 0)
+    processed = done & (samples.processed != 0)
+    start, end = samples.meta["window"]
+    counts = accounts.count(samples)
+    latency = (samples.done[done] - samples.planned[done]) / 1e6
+    within = (samples.outcome == DONE) & (samples.done >= start) & (samples.done < end)
+    return TrialResult(
+        number=number,
+        counts=counts,
+        failures=accounts.failures(samples),
+        completed_in_window=int(within.sum()),
+        window_s=(end - start) / 1e9,
+        latency=distribution(latency, counts.planned),
+        latency_values=(latency, counts.planned),
+        done_ns=np.sort(samples.done[samples.outcome == DONE]),
+        sent_in_all=int((samples.sent != 0).sum()),
+        ack=(
+            distribution((samples.acked[acked] - samples.planned[acked]) / 1e6, counts.planned)
+            if acked.any()
+            else None
+        ),
+        service_time=distribution((samples.done[done] - samples.sent[done]) / 1e6, counts.sent),
+        send_lag_us=distribution((samples.sent[sent] - samples.planned[sent]) / 1e3, counts.sent),
+        implausible=accounts.implausible(samples),
+        stopped_answering=accounts.silent_at_the_end(samples, timeout_s),
+        health=samples.meta["health"],
+        processed=distribution(
+            (samples.processed[processed] - samples.planned[processed]) / 1e6, counts.planned
+        ),
+        excess_ms=(samples.done[processed] - samples.processed[processed]) / 1e6,
+        notes={
+            name: float(column[done].mean()) if done.any() else 0.0
+            for name, column in samples.notes.items()
+        },
+        progress_ms=progress_ms(samples, sightings),
+        watched=watched(samples, sightings, readers) if readers else None,
+        seen=seen or Seen(),
+    )

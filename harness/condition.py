@@ -1,0 +1,150 @@
+"""Under what a cell runs, beside its load: what is asked of a style, and how it is to be done."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class PollWay:
+    """How a style that polls does it; see clients.base.Poll."""
+
+    policy: str
+    interval_ms: float
+    longest_ms: float
+
+    @property
+    def slug(self) -> str:
+        """As a part of a cell's id."""
+        length = self.longest_ms if self.policy == "long" else self.interval_ms
+        return f"poll-{self.policy}-{length:g}ms"
+
+    @property
+    def words(self) -> str:
+        """As a reader would say it."""
+        match self.policy:
+            case "long":
+                return "long polls"
+            case "backoff":
+                return f"backoff from {self.interval_ms:g} ms"
+        return f"every {self.interval_ms:g} ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The defaults are what a scenario leaves unsaid, and what a cell's name leaves out."""
+
+    items: int | None = 3
+    """Lines an order; None for orders of the user's own file."""
+    attachment_bytes: int = 0
+    work_time: str = "none"
+    work_mean_ms: float = 0.0
+    subscribers: int = 0
+    stalled: int = 0
+
+    codec: str = ""
+    """Empty for the style's own."""
+    tls: bool = False
+    compression: bool = False
+    kept: bool = True
+    """Whether connections are used again."""
+    poll: PollWay | None = None
+    """None for styles that do not poll."""
+    cut_idle_s: float = 0.0
+    """A gateway in between cuts connections that are idle for so long; 0: there is none."""
+    remember: str = "keys"
+    """What a repeat is known by: `nothing`, idempotency `keys`, also the `requests`' ids, or those
+    alone, in a `gateway` in front of a service that forgets."""
+
+    @property
+    def slugs(self) -> list[str]:
+        """As parts of a cell's id."""
+        parts = ["items-file" if self.items is None else f"items-{self.items}"]
+        if self.attachment_bytes:
+            parts.append(f"attachment-{self.attachment_bytes}")
+        if self.work_time != "none":
+            kind = "exp-" if self.work_time == "exponential" else ""
+            parts.append(f"work-{kind}{self.work_mean_ms:g}ms")
+        if self.subscribers:
+            parts.append(f"subscribers-{self.subscribers}")
+        if self.stalled:
+            parts.append(f"stalled-{self.stalled}")
+        if self.codec:
+            parts.append(self.codec)
+        parts += [
+            word
+            for word, said in (
+                ("tls", self.tls),
+                ("compressed", self.compression),
+                ("new-connections", not self.kept),
+            )
+            if said
+        ]
+        if self.poll is not None:
+            parts.append(self.poll.slug)
+        if self.cut_idle_s:
+            parts.append(f"cut-idle-{self.cut_idle_s:g}s")
+        if self.remember != "keys":
+            parts.append(f"remember-{self.remember}")
+        return parts
+
+    @property
+    def asked(self) -> list[str]:
+        """What is asked of every style alike, in words; the first is the order's size."""
+        parts = ["orders of the file" if self.items is None else counted(self.items, "item")]
+        if self.attachment_bytes:
+            parts.append(f"{size(self.attachment_bytes)} attached")
+        if self.work_time != "none":
+            kind = "mean " if self.work_time == "exponential" else ""
+            parts.append(f"{duration(self.work_mean_ms)} {kind}work")
+        if self.subscribers:
+            parts.append(counted(self.subscribers, "subscriber"))
+        if self.stalled:
+            parts.append(f"{self.stalled} of them stalled")
+        return parts
+
+    @property
+    def how(self) -> list[str]:
+        """How the style does it, in words; empty where it is done as the style does by itself."""
+        parts = [self.poll.words] if self.poll is not None else []
+        if self.codec:
+            parts.append({"json": "JSON"}.get(self.codec, self.codec))
+        parts += [
+            words
+            for words, said in (
+                ("TLS", self.tls),
+                ("compressed", self.compression),
+                ("new connections", not self.kept),
+                (f"idle cut at {self.cut_idle_s:g} s", self.cut_idle_s > 0),
+            )
+            if said
+        ]
+        match self.remember:
+            case "nothing":
+                parts.append("forgets")
+            case "requests":
+                parts.append("remembers")
+            case "gateway":
+                parts.append("gateway remembers")
+        return parts
+
+    def to_json(self) -> dict[str, Any]:
+        """As in run.json."""
+        return {**asdict(self), "asked": self.asked, "how": self.how}
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def size(count: int) -> str:
+    """A number of bytes."""
+    for unit, length in (("MiB", 2**20), ("KiB", 2**10)):
+        if count >= length:
+            return f"{count / length:g} {unit}"
+    return f"{count} B"
+
+
+def duration(ms: float) -> str:
+    """A length of time."""
+    return f"{ms / 1e3:g} s" if ms >= 1000 else f"{ms:g} ms"
