@@ -298,7 +298,8 @@ def load_scenario(path: Path, overrides: dict[str, Any]) -> Scenario:
     except ValidationError as error:
         for mistake in error.errors():
             key = _key(mistake["loc"], raw)
-            where = from_options.get(_INDEX.sub("", key)) or f"{path}: {key}"
+            option = from_options.get(key) or from_options.get(_INDEX.sub("", key))
+            where = option or f"{path}: {key}"
             problems.append(f"{where}: {_words(dict(mistake))}")
         raise BadInput(problems) from None
     if problems:
@@ -337,6 +338,12 @@ def _apply(raw: dict[str, Any], overrides: dict[str, Any]) -> tuple[list[str], d
                     order["items"] = value
                     order.pop("file", None)
                     sources["order.items"] = option
+            case "--driver":
+                styles = raw.get("styles")
+                if isinstance(styles, list):
+                    first = len(styles)
+                    raw["styles"] = [*styles, *value]
+                    sources |= {f"styles[{first + n}]": option for n in range(len(value))}
             case "--duration":
                 raw["duration_s"] = value
                 sources["duration_s"] = option

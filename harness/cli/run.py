@@ -40,6 +40,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=lambda text: text.split(","),
         help=f"each style[:client][=label]; styles: {', '.join(catalog.styles())}",
     )
+    parser.add_argument(
+        "--driver",
+        metavar="FILE.py:CLASS",
+        action="append",
+        help="a driver of your own, beside the styles (see README); may be repeated",
+    )
     parser.add_argument("--rate", metavar="R,...", type=numbers, help="operations a second")
     parser.add_argument("--users", metavar="N,...", type=numbers, help="users of closed loops")
     parser.add_argument("--duration", metavar="S", type=number, help="measured seconds a trial")
@@ -52,6 +58,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="drive a service that already runs, instead of starting one; may be repeated",
+    )
+    parser.add_argument(
+        "--trace",
+        metavar="FILE|URL",
+        help="export spans by OpenTelemetry: JSON lines to a file, or OTLP to http://host:4318",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="default: results/<scenario>-<time>"
@@ -84,7 +95,7 @@ def main(options: argparse.Namespace) -> int:
         raise BadInput([f"--out: {folder} cannot be made: {error.strerror}"]) from None
     watcher = ConsoleWatcher(plan, screen)
     try:
-        complete = execute(plan, folder, targets, command, watcher)
+        complete = execute(plan, folder, targets, command, watcher, _trace(options.trace))
     finally:
         watcher.close()
 
@@ -105,16 +116,19 @@ def prepare(options: argparse.Namespace) -> tuple[Plan, dict[str, str], Path]:
     """Check everything that the user gave. Raises BadInput with every mistake; writes nothing."""
     problems: list[str] = []
     plan: Plan | None = None
-    overrides = {
-        f"--{name}": getattr(options, name)
-        for name in ("styles", "rate", "users", "duration", "repeats", "seed", "items")
-    }
+    names = ("styles", "driver", "rate", "users", "duration", "repeats", "seed", "items")
+    overrides = {f"--{name}": getattr(options, name) for name in names}
     try:
         path = scenario_path(options.scenario)
         plan = make_plan(load_scenario(path, overrides))
     except BadInput as error:
         problems += error.problems
     targets = _targets(options.target, plan, problems)
+    for style in _without_service(plan, targets):
+        problems.append(
+            f'--driver: {style} has nothing to talk to; say server = "rest" (or another style) in'
+            f" its class, or give --target {style}=ADDRESS"
+        )
     name = f"{Path(options.scenario).stem}-{datetime.now():%Y%m%d-%H%M%S}"
     folder = options.out if options.out is not None else _unused(RESULTS / name)
     if folder.exists() and not folder.is_dir():
@@ -128,19 +142,37 @@ def prepare(options: argparse.Namespace) -> tuple[Plan, dict[str, str], Path]:
 
 def _targets(given: list[str], plan: Plan | None, problems: list[str]) -> dict[str, str]:
     targets: dict[str, str] = {}
+    planned = {cell.variant.style for cell in plan.cells} if plan is not None else set()
     for word in given:
         style, equals, address = word.partition("=")
         if not equals or not address:
             problems.append(f"--target: {word!r} is not STYLE=ADDRESS, as in rest=http://host:8080")
-        elif style not in catalog.styles():
+        elif style not in {*planned, *catalog.styles()}:
             problems.append(
                 f"--target: unknown style {style!r}; styles: {', '.join(catalog.styles())}"
             )
-        elif plan is not None and style not in {c.variant.style for c in plan.cells}:
+        elif plan is not None and style not in planned:
             problems.append(f"--target: {style} is not in this run; add it with --styles")
         else:
             targets[style] = address
     return targets
+
+
+def _without_service(plan: Plan | None, targets: dict[str, str]) -> list[str]:
+    """Styles of the user's own drivers that have neither a server nor a target."""
+    variants = {c.variant.style: c.variant for c in plan.cells} if plan is not None else {}
+    return [
+        style
+        for style, variant in variants.items()
+        if variant.entry.client == "own" and not variant.entry.server and style not in targets
+    ]
+
+
+def _trace(given: str | None) -> str | None:
+    """Where spans go; a file by its whole path, since servers have their own folder."""
+    if given is None or given.startswith(("http://", "https://")):
+        return given
+    return str(Path(given).resolve())
 
 
 def _unused(folder: Path) -> Path:

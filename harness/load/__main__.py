@@ -55,19 +55,26 @@ def driver_named(where: str) -> Driver:
     return driver
 
 
-def listen(loop: asyncio.AbstractEventLoop) -> asyncio.Future[int]:
-    """The instant of `start`, when the harness sends it; the process ends when its input does."""
+def listen(
+    loop: asyncio.AbstractEventLoop,
+) -> tuple[asyncio.Future[int], asyncio.Future[None]]:
+    """The instant of `start`, and `close`, when the harness sends them; the process ends when its
+    input does."""
     start: asyncio.Future[int] = loop.create_future()
+    close: asyncio.Future[None] = loop.create_future()
 
     def read() -> None:
         for line in sys.stdin.buffer:
             message = json.loads(line)
-            if message["event"] == "start":
-                loop.call_soon_threadsafe(start.set_result, message["at_ns"])
+            match message["event"]:
+                case "start":
+                    loop.call_soon_threadsafe(start.set_result, message["at_ns"])
+                case "close":
+                    loop.call_soon_threadsafe(close.set_result, None)
         os._exit(1)
 
     threading.Thread(target=read, daemon=True).start()
-    return start
+    return start, close
 
 
 async def report_progress(recorder: Recorder, began_ns: int) -> None:
@@ -84,7 +91,7 @@ async def report_progress(recorder: Recorder, began_ns: int) -> None:
 
 async def run_trial(spec: TrialSpec) -> None:
     """Open, wait for the start, send, and leave the samples on disk."""
-    start = listen(asyncio.get_running_loop())
+    start, close = listen(asyncio.get_running_loop())
     load = spec.load
     book = OrderBook(spec.order, spec.key_prefix, spec.seed, spec.block)
     contexts = Contexts.fresh(spec.request_ids, spec.trace is not None)
@@ -99,8 +106,10 @@ async def run_trial(spec: TrialSpec) -> None:
     place = Place(way_to_ask(driver, spec.operation), book, contexts, recorder, retry)
     perform: Perform = place.perform
     floor: Floor | None = None
-    raise_descriptor_limit(spec.in_flight + spec.subscribers + SPARE_DESCRIPTORS)
+    raise_descriptor_limit(2 * (spec.in_flight + spec.subscribers) + SPARE_DESCRIPTORS)
     try:
+        if spec.subscribers:
+            floor = receiving_floor(spec.subscribers)
         async with asyncio.timeout(OPEN_LIMIT_S):
             await driver.open(spec.target, connections, recorder, wire_of(spec.wire))
         if spec.operation == "watch":
@@ -110,7 +119,6 @@ async def run_trial(spec: TrialSpec) -> None:
             async with asyncio.timeout(SUBSCRIBE_LIMIT_S):
                 await watch.subscribe(spec.stalled)
             perform = watch.perform
-            floor = receiving_floor(spec.subscribers)
     except (DriverError, TimeoutError, OSError) as error:
         said = str(error) or f"no answer from {spec.target} in time"
         say("failed", reason=f"could not open: {said}")
@@ -139,6 +147,8 @@ async def run_trial(spec: TrialSpec) -> None:
         await generator.open_loop()
     progress.cancel()
     cpu = time.process_time_ns() - cpu
+    say("drained")
+    await close
     await driver.close()
     lag = np.array(generator.loop_lag_ns)
     health = {
@@ -172,6 +182,10 @@ async def run_trial(spec: TrialSpec) -> None:
         write_sightings(sightings_path(samples_path), sightings)
     samples = recorder.samples(window, meta)
     write_samples(samples_path, samples)
+    if spec.trace is not None:
+        from harness.load.tracing import write_spans
+
+        write_spans(spec.trace, spec, contexts, samples)
     say("end", **health)
 
 

@@ -1,32 +1,28 @@
 """From a Summary to its charts."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-
-from matplotlib.figure import Figure
+from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.analysis.stats import CURVE_POINTS, PERCENTILES, resolvable
 from harness.analysis.summary import CellResult, Summary
-from harness.analysis.verdicts import Status
 from harness.report.drawing import draw_bars, draw_lines
-from harness.report.look import Look, looks
-from harness.report.panels import Chart, Missing, Panel, Series
-from harness.report.svg import composed, to_svg
-from harness.report.words import Group, groups, labels, milliseconds, missing, percent
+from harness.report.frame import Frame, drawn_chart
+from harness.report.panels import Chart, Missing, Series
+from harness.report.step_charts import step_charts, traffic_charts
+from harness.report.svg import composed
+from harness.report.watch_charts import watch_charts
+from harness.report.words import Group, milliseconds, percent
 from harness.report.words import whole_number as number
 
 
 def make_charts(summary: Summary) -> list[Chart]:
     """Every chart of the report, in its order."""
-    frame = _Frame(
-        groups(summary),
-        labels(summary.cells),
-        looks(summary.cells),
-        float(summary.info["scenario"]["timeout_s"]),
-    )
-    return [_latency(frame), _throughput(frame), _cpu(frame)]
+    frame = Frame.of(summary)
+    if frame.operation == "watch":
+        return [*watch_charts(frame), _latency(frame), _cpu(frame)]
+    steps = step_charts(frame)
+    return [*steps, _latency(frame), _throughput(frame), _cpu(frame), *traffic_charts(frame)]
 
 
 def standalone(chart: Chart) -> str:
@@ -34,68 +30,7 @@ def standalone(chart: Chart) -> str:
     return composed(chart.title, chart.alt, [panel.svg for panel in chart.panels])
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """What all charts of a run have in common."""
-
-    groups: Sequence[Group]
-    labels: Mapping[str, str]
-    looks: Mapping[str, Look]
-    timeout_s: float
-
-    def panels(
-        self, x_label: str, y_label: str, row: Callable[[CellResult], Series | Missing]
-    ) -> list[Panel]:
-        """A panel a group; cells that failed or were skipped are missing from each."""
-
-        def any_row(cell: CellResult) -> Series | Missing:
-            why = missing(cell)
-            return self.missing(cell, why) if why else row(cell)
-
-        return [
-            Panel(g.title, g.loop, x_label, y_label, tuple(any_row(c) for c in g.cells))
-            for g in self.groups
-        ]
-
-    def missing(self, cell: CellResult, why: str) -> Missing:
-        return Missing(cell.info["id"], self.labels[cell.info["variant"]], why)
-
-    def series(
-        self,
-        cell: CellResult,
-        x: Sequence[float | str],
-        y: Sequence[float],
-        unit: str,
-        figures: str,
-        note: str = "",
-        censored_at: float | None = None,
-    ) -> Series:
-        notes = ["invalid"] if cell.verdict.status is Status.INVALID else []
-        return Series(
-            cell=cell.info["id"],
-            label=self.labels[cell.info["variant"]],
-            style=cell.info["style"],
-            look=self.looks[cell.info["id"]],
-            x=tuple(x),
-            y=tuple(y),
-            unit=unit,
-            figures=figures,
-            note=", ".join([*notes, *([note] if note else [])]),
-            censored_at=censored_at,
-        )
-
-
-def _chart(
-    name: str, title: str, caption: str, panels: Sequence[Panel], draw: Callable[[Panel], Figure]
-) -> Chart:
-    drawn = (
-        replace(panel, svg=to_svg(partial(draw, panel), f"{name}-{i}", panel.alt))
-        for i, panel in enumerate(panels)
-    )
-    return Chart(name, title, caption, tuple(drawn))
-
-
-def _latency(frame: _Frame) -> Chart:
+def _latency(frame: Frame) -> Chart:
     beyond = f"> {frame.timeout_s:g} s"
 
     def row(cell: CellResult) -> Series | Missing:
@@ -114,7 +49,7 @@ def _latency(frame: _Frame) -> Chart:
         "percentile of planned operations (log scale)", "latency, ms (log scale)", row
     )
     limits = _limits([s for panel in panels for s in panel.series], frame.timeout_s * 1e3)
-    return _chart(
+    return drawn_chart(
         "latency",
         "Latency by percentile",
         "A line shows the latency within which a share of the planned operations was answered;"
@@ -153,7 +88,7 @@ def _limits(series: Sequence[Series], timeout_ms: float) -> tuple[float, float, 
     return min(values, default=0.1) / 1.25, max(values, default=10.0) * 1.25, last
 
 
-def _throughput(frame: _Frame) -> Chart:
+def _throughput(frame: Frame) -> Chart:
     def row(cell: CellResult) -> Series | Missing:
         value = cell.throughput_per_s
         if value is None:
@@ -168,7 +103,7 @@ def _throughput(frame: _Frame) -> Chart:
             strict=True,
         )
     ]
-    return _chart(
+    return drawn_chart(
         "throughput",
         "Throughput",
         "A bar starts at zero and shows how many operations a second were answered within the"
@@ -187,9 +122,13 @@ def _planned_per_s(group: Group) -> float | None:
     return float(load["rate"] + bursts)
 
 
-def _cpu(frame: _Frame) -> Chart:
+def _cpu(frame: Frame) -> Chart:
+    gateways = any(cell.cpu_us_per_op["gateway"] is not None for cell in frame.cells)
+
     def row(cell: CellResult) -> Series | Missing:
         roles = {"client": "generator", "server": "server"}
+        if gateways:
+            roles["gateway"] = "gateway"
         seen = {p: v for p, r in roles.items() if (v := cell.cpu_us_per_op[r]) is not None}
         absent = [part for part in roles if part not in seen]
         if not seen:
@@ -198,14 +137,17 @@ def _cpu(frame: _Frame) -> Chart:
         if absent:
             has = cell.info["has_server"] or absent != ["server"]
             note = f"{absent[0]} not seen" if has else "no server"
+            if absent == ["gateway"]:
+                note = ""
         figures = " + ".join(f"{part} {number(value)}" for part, value in seen.items()) + " µs"
-        return frame.series(cell, list(seen), list(seen.values()), "µs", figures, note)
+        known = list(seen), list(seen.values())
+        return frame.series(cell, *known, "µs", figures, note, parts=len(roles))
 
     panels = frame.panels(
         "CPU time an operation, µs, from 0", "µs an operation: client solid + server pale", row
     )
     longest = max((sum(s.y) for panel in panels for s in panel.series), default=None)
-    return _chart(
+    return drawn_chart(
         "cpu",
         "CPU time of a completed operation",
         "A bar starts at zero and stacks the CPU time, of user and kernel together, that client"

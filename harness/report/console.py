@@ -8,12 +8,16 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from harness.analysis.stats import Distribution
-from harness.analysis.summary import Summary
+from harness.analysis.summary import CellResult, Summary
 from harness.analysis.trial import TrialResult
-from harness.analysis.verdicts import RULES, Status
+from harness.analysis.verdicts import RULES, Code, Status
 from harness.plan import Plan, Trial
+from harness.report.answers import answers
+from harness.report.words import groups, labels
 
 PLAIN_WIDTH = 120
+SHOWN = 3
+"""Cells that are named for one kind of reason."""
 COLOURS = {
     Status.VALID: "green",
     Status.QUALIFIED: "yellow",
@@ -110,28 +114,42 @@ def print_summary(summary: Summary, console: Console) -> None:
         table.add_column(name, justify="right")
     table.add_column("verdict")
     timeout = float(summary.info["scenario"]["timeout_s"])
-    for cell in summary.cells:
-        status = cell.verdict.status
-        table.add_row(
-            _short(cell.info["variant"]),
-            cell.info["load"]["words"],
-            _milliseconds(cell.latency.p50, timeout),
-            _milliseconds(cell.latency.p99, timeout),
-            "–" if cell.throughput_per_s is None else f"{cell.throughput_per_s:,.0f}",
-            *(_microseconds(cell.cpu_us_per_op[role]) for role in ("generator", "server")),
-            f"[{COLOURS[status]}]{status.value}[/]",
-        )
+    for sentence in answers(summary):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    named = labels(summary.cells)
+    for group in groups(summary):
+        for cell in group.cells:
+            status = cell.verdict.status
+            table.add_row(
+                escape(named[cell.info["id"]]),
+                group.title,
+                _milliseconds(cell.latency.p50, timeout),
+                _milliseconds(cell.latency.p99, timeout),
+                "–" if cell.throughput_per_s is None else f"{cell.throughput_per_s:,.0f}",
+                *(_microseconds(cell.cpu_us_per_op[role]) for role in ("generator", "server")),
+                f"[{COLOURS[status]}]{status.value}[/]",
+            )
     console.print(table)
+    for code, cells in _by_code(summary).items():
+        names = [f"{named[c.info['id']]}, {c.info['load']['words']}" for c in cells[:SHOWN]]
+        if len(cells) > SHOWN:
+            names.append(f"{len(cells) - SHOWN} more")
+        details = "; ".join(r.detail for r in cells[0].verdict.reasons if r.code is code)
+        first = "" if len(cells) == 1 else "the first: "
+        console.print(
+            f"{'; '.join(names)}: {code}: {first}{details}. Remedy: {RULES[code][1]}.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _by_code(summary: Summary) -> dict[Code, list[CellResult]]:
+    found: dict[Code, list[CellResult]] = {}
     for cell in summary.cells:
         for code in dict.fromkeys(reason.code for reason in cell.verdict.reasons):
-            details = "; ".join(r.detail for r in cell.verdict.reasons if r.code is code)
-            console.print(
-                f"{_short(cell.info['variant'])}, {cell.info['load']['words']}: {code}: "
-                f"{details}. Remedy: {RULES[code][1]}.",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+            found.setdefault(code, []).append(cell)
+    return found
 
 
 def _short(variant: str) -> str:
@@ -141,7 +159,10 @@ def _short(variant: str) -> str:
 
 
 def _words(trial: Trial) -> str:
-    return f"{_short(trial.cell.variant.name)} at {trial.cell.load.words}, trial {trial.block + 1}"
+    condition = trial.cell.condition
+    what = ", ".join([_short(trial.cell.variant.name), *condition.how])
+    load = ", ".join([trial.cell.load.words, *condition.asked])
+    return f"{what} at {load}, trial {trial.block + 1}"
 
 
 def _p99(latency: Distribution, plan: Plan) -> str:

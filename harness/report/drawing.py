@@ -1,8 +1,8 @@
 """Draws panels. Every length is in CSS pixels: a panel is as wide as a narrow screen."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,61 +21,112 @@ TEXT, TITLE = 10.5, 12.5
 CHARACTER = 6.2
 """Width of a character in the layout's font, which is wider than most systems' own."""
 LONGEST_LABEL = 22
+LONGEST_NAME = 26
 TICKS = (50.0, 90.0, 99.0, 99.9, 99.99)
 GAP, SWATCH = 18.0, 20.0
 PALE = 0.5
+PALE_PARTS = ("server", "from server")
 
 
 def draw_lines(panel: Panel, limits: tuple[float, float, float], timeout_ms: float) -> Figure:
     """Latency by percentile. `limits`: lowest and highest latency in ms, the last percentile."""
     low, high, last = limits
+    figure, axes, wide = _curve_frame(panel, low, high)
+    if not panel.series:
+        return figure
+    ticks = _legible([tick for tick in TICKS if tick <= last], wide / _nines(last))
+    axes.set_xlim(0, _nines(last))
+    axes.xaxis.set_major_locator(FixedLocator([_nines(tick) for tick in ticks]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda _, i: percent(ticks[i or 0])))
+    ends = []
+    for one in panel.series:
+        x = [_nines(p) for p in one.x]
+        axes.plot(
+            x, one.y, markevery=[i for i, p in enumerate(one.x) if p in TICKS], **_stroke(one)
+        )
+        end = (x[-1], one.y[-1])
+        if one.censored_at is not None:
+            start, end = end, (_nines(one.censored_at), timeout_ms)
+            rise: dict[str, Any] = {
+                "color": colour(one.look.colour),
+                "linewidth": 1.2,
+                "clip_on": False,
+            }
+            axes.plot(*zip(start, end, strict=True), linestyle=(0, (1, 2)), **rise)
+            axes.plot(*end, marker="^", markersize=6.5, **rise)
+        ends.append(end)
+    _label_ends(axes, panel, ends, (low, high), wide)
+    return figure
+
+
+def draw_growth(panel: Panel, limits: tuple[float, float]) -> Figure:
+    """A quantity against a number that grows by powers, both on log scales. `limits`: the lowest
+    and highest quantity."""
+    low, high = limits
+    figure, axes, wide = _curve_frame(panel, low, high)
+    if not panel.series:
+        return figure
+    numbers = sorted({float(x) for one in panel.series for x in one.x})
+    axes.set_xscale("log")
+    axes.set_xlim(numbers[0] / 1.15, numbers[-1] * 1.15 if len(numbers) == 1 else numbers[-1])
+    axes.xaxis.set_major_locator(FixedLocator(numbers))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    for one in panel.series:
+        axes.plot([float(x) for x in one.x], one.y, **_stroke(one))
+    ends = [(float(one.x[-1]), one.y[-1]) for one in panel.series]
+    _label_ends(axes, panel, ends, limits, wide)
+    return figure
+
+
+def _curve_frame(panel: Panel, low: float, high: float) -> tuple[Figure, Axes, float]:
+    """A frame for curves with a log scale upwards, and its plot's width."""
     texts = [clipped(one.said, LONGEST_LABEL) for one in panel.series]
     right = GAP + SWATCH + 8 + CHARACTER * max(map(len, texts), default=0)
-    tall = max(PLOT, LINE * len(texts))
+    wide = WIDTH - LEFT - right
     if not texts:
         figure, axes = _frame(panel, 0, LEFT, right, panel.missing)
         axes.set_axis_off()
-        return figure
-    wide = WIDTH - LEFT - right
-    figure, axes = _frame(panel, tall, LEFT, right, panel.missing)
+        return figure, axes, wide
+    figure, axes = _frame(panel, max(PLOT, LINE * len(texts)), LEFT, right, panel.missing)
     axes.set_yscale("log")
     axes.set_ylim(low, high)
     axes.yaxis.set_major_locator(LogLocator(subs=_subs(high / low), numticks=20))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.yaxis.set_minor_locator(NullLocator())
-    ticks = _legible([tick for tick in TICKS if tick <= last], wide / _nines(last))
-    axes.set_xlim(0, _nines(last))
-    axes.xaxis.set_major_locator(FixedLocator([_nines(tick) for tick in ticks]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda _, i: percent(ticks[i or 0])))
     axes.grid(True, color=colour("line"), linewidth=0.8)
-    ends = []
-    for one in panel.series:
-        ink = colour(one.look.colour)
-        stroke: dict[str, Any] = {
-            "color": ink,
-            "linewidth": 1.7,
-            "linestyle": (0, one.look.dash) if one.look.dash else "solid",
-            "marker": one.look.mark,
-            "markersize": 6.5,
-            "markeredgecolor": colour("paper"),
-            "markeredgewidth": 0.8,
-            "clip_on": False,
-        }
-        x = [_nines(p) for p in one.x]
-        axes.plot(x, one.y, markevery=[i for i, p in enumerate(one.x) if p in TICKS], **stroke)
-        end = (x[-1], one.y[-1])
-        if one.censored_at is not None:
-            start, end = end, (_nines(one.censored_at), timeout_ms)
-            rise: dict[str, Any] = {"color": ink, "linewidth": 1.2, "clip_on": False}
-            axes.plot(*zip(start, end, strict=True), linestyle=(0, (1, 2)), **rise)
-            axes.plot(*end, marker="^", markersize=6.5, **rise)
-        ends.append((end, stroke))
+    return figure, axes, wide
+
+
+def _stroke(one: Series) -> dict[str, Any]:
+    return {
+        "color": colour(one.look.colour),
+        "linewidth": 1.7,
+        "linestyle": (0, one.look.dash) if one.look.dash else "solid",
+        "marker": one.look.mark,
+        "markersize": 6.5,
+        "markeredgecolor": colour("paper"),
+        "markeredgewidth": 0.8,
+        "clip_on": False,
+    }
+
+
+def _label_ends(
+    axes: Axes,
+    panel: Panel,
+    ends: Sequence[tuple[float, float]],
+    limits: tuple[float, float],
+    wide: float,
+) -> None:
+    """Names beside the ends of the curves, moved apart, each with a piece of its line."""
+    low, high = limits
+    tall = max(PLOT, LINE * len(ends))
     height = math.log(high / low)
-    wanted = [math.log(max(y, low) / low) / height for (_, y), _ in ends]
+    wanted = [math.log(max(y, low) / low) / height for _, y in ends]
     places = _apart(wanted, LINE / tall)
     key = [1 + (GAP + part * SWATCH) / wide for part in (0, 0.5, 1)]
-    for text, (end, stroke), place in zip(texts, ends, places, strict=True):
-        axes.plot(key, [place] * 3, transform=axes.transAxes, markevery=[1], **stroke)
+    for one, end, place in zip(panel.series, ends, places, strict=True):
+        axes.plot(key, [place] * 3, transform=axes.transAxes, markevery=[1], **_stroke(one))
         axes.annotate(
             "",
             end,
@@ -94,13 +145,12 @@ def draw_lines(panel: Panel, limits: tuple[float, float, float], timeout_ms: flo
         axes.text(
             key[2] + 4 / wide,
             place,
-            text,
+            clipped(one.said, LONGEST_LABEL),
             transform=axes.transAxes,
             va="center",
             fontsize=TEXT,
             color=colour("ink"),
         )
-    return figure
 
 
 def _nines(percentile: float | str) -> float:
@@ -145,17 +195,46 @@ def draw_bars(panel: Panel, longest: float | None = None) -> Figure:
 
     `longest` is the scale's end; None lets the panel decide.
     """
-    names = [
-        clipped(f"{row.label} (invalid)" if _invalid(row) else row.label, LONGEST_LABEL)
-        for row in panel.rows
-    ]
-    values = {one.cell: _beside(one) for one in panel.series}
-    left = 26 + CHARACTER * max(map(len, names))
-    right = 14 + CHARACTER * max(map(len, values.values()), default=0)
-    wide = WIDTH - left - right
-    figure, axes = _frame(panel, ROW * len(names), left, right, ())
     if longest is None:
         longest = max([panel.planned_per_s or 0.0, *(sum(one.y) for one in panel.series)])
+    figure, axes, write, wide = _row_frame(panel, longest, _beside)
+    for y, row in enumerate(panel.rows):
+        if isinstance(row, Missing):
+            continue
+        start = 0.0
+        for part, value in zip(row.x, row.y, strict=True):
+            alpha = PALE if part in PALE_PARTS else 1.0
+            axes.barh(y, value, 0.62, start, color=colour(row.look.colour), alpha=alpha)
+            start += value
+        write(wide + 8, y, _beside(row))
+    if panel.planned_per_s is not None and panel.series:
+        axes.axvline(
+            panel.planned_per_s,
+            color=colour("ink"),
+            linewidth=1,
+            linestyle=(0, (3, 2)),
+            clip_on=False,
+        )
+    return figure
+
+
+class _Write(Protocol):
+    def __call__(self, x: float, y: int, text: str, ink: str = "ink", **more: Any) -> None:
+        """Text at `x` pixels from the plot's left edge, in row `y`."""
+
+
+def _row_frame(
+    panel: Panel, longest: float, beside: Callable[[Series], str] = lambda one: one.figures
+) -> tuple[Figure, Axes, _Write, float]:
+    """A frame with a row a cell, named at its left with its mark, and its plot's width."""
+    names = [
+        clipped(f"{row.label} (invalid)" if _invalid(row) else row.label, LONGEST_NAME)
+        for row in panel.rows
+    ]
+    left = 26 + CHARACTER * max(map(len, names))
+    right = 14 + CHARACTER * max((len(beside(one)) for one in panel.series), default=0)
+    wide = WIDTH - left - right
+    figure, axes = _frame(panel, ROW * len(names), left, right, ())
     axes.set_xlim(0, longest or 1.0)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(max(2, int(wide // 50)), steps=[1, 2, 2.5, 5, 10]))
@@ -163,14 +242,14 @@ def draw_bars(panel: Panel, longest: float | None = None) -> Figure:
     axes.yaxis.set_major_locator(NullLocator())
     axes.xaxis.set_visible(bool(panel.series))
     axes.grid(True, axis="x", color=colour("line"), linewidth=0.8)
-    beside = axes.get_yaxis_transform()
+    across = axes.get_yaxis_transform()
 
     def write(x: float, y: int, text: str, ink: str = "ink", **more: Any) -> None:
         axes.text(
             x / wide,
             y,
             text,
-            transform=beside,
+            transform=across,
             va="center",
             fontsize=TEXT,
             color=colour(ink),
@@ -183,30 +262,16 @@ def draw_bars(panel: Panel, longest: float | None = None) -> Figure:
             most = int((wide + right) / CHARACTER)
             write(4, y, clipped(row.why, most), "muted", style="italic")
             continue
-        ink = colour(row.look.colour)
         axes.plot(
             -12 / wide,
             y,
-            transform=beside,
-            color=ink,
+            transform=across,
+            color=colour(row.look.colour),
             marker=row.look.mark,
             markersize=6.5,
             clip_on=False,
         )
-        start = 0.0
-        for part, value in zip(row.x, row.y, strict=True):
-            axes.barh(y, value, 0.62, start, color=ink, alpha=PALE if part == "server" else 1.0)
-            start += value
-        write(wide + 8, y, values[row.cell])
-    if panel.planned_per_s is not None and panel.series:
-        axes.axvline(
-            panel.planned_per_s,
-            color=colour("ink"),
-            linewidth=1,
-            linestyle=(0, (3, 2)),
-            clip_on=False,
-        )
-    return figure
+    return figure, axes, write, wide
 
 
 def _invalid(row: Series | Missing) -> bool:
@@ -215,10 +280,31 @@ def _invalid(row: Series | Missing) -> bool:
 
 def _beside(one: Series) -> str:
     """A bar's figures, part by part; a part of it that was not measured is a dash."""
-    if one.unit != "µs":
+    if one.parts == 1:
         return number(one.y[0])
-    seen = dict(zip(one.x, one.y, strict=True))
-    return " + ".join(number(seen.get(part)) for part in ("client", "server"))
+    return " + ".join([*map(number, one.y), *["–"] * (one.parts - len(one.y))])
+
+
+def draw_steps(panel: Panel, longest: float) -> Figure:
+    """A line a cell from 0 to the last of its steps: `|` accepted, a ring for processed, the
+    style's mark for seen. `longest` is the scale's end."""
+    figure, axes, write, wide = _row_frame(panel, longest)
+    for y, row in enumerate(panel.rows):
+        if isinstance(row, Missing):
+            continue
+        ink = colour(row.look.colour)
+        axes.plot((0, row.y[-1]), (y, y), color=ink, linewidth=1.2, alpha=PALE)
+        for step, value in zip(row.x, row.y, strict=True):
+            style: dict[str, Any] = {"color": ink, "clip_on": False, "linestyle": "none"}
+            match step:
+                case "accepted":
+                    axes.plot(value, y, marker="|", markersize=11, markeredgewidth=1.8, **style)
+                case "processed":
+                    axes.plot(value, y, marker="o", markersize=6.5, markerfacecolor="none", **style)
+                case _:
+                    axes.plot(value, y, marker=row.look.mark, markersize=6.5, **style)
+        write(wide + 8, y, row.figures)
+    return figure
 
 
 def _frame(

@@ -7,10 +7,14 @@ from clients import catalog
 from harness.analysis.summary import CellResult
 from harness.analysis.verdicts import Status
 
-PALETTE = ("#1a7fc0", "#d05a0a", "#0a9570", "#c0649a", "#a67c00", "#3f97b5", "#8272d8")
-"""Okabe and Ito's hues, with a luminance that is 3:1 or more on light and on dark paper."""
+PALETTE = (
+    *("#1a7fc0", "#d05a0a", "#0a9570", "#c0649a", "#a67c00", "#3f97b5", "#8272d8"),
+    *("#d9475f", "#6f8f1f", "#857a66"),
+)
+"""Okabe and Ito's hues and three more, with a luminance that is 3:1 or more on light and on dark
+paper."""
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "p")
-"""Not as many as colours, so that colour and mark together repeat only after 56 styles."""
+"""Where colours repeat, marks differ: together they repeat only after 40 styles."""
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 1.5, 1.5, 1.5))
 LIGHT = {
     "paper": "#ffffff",
@@ -54,21 +58,23 @@ class Look:
 def looks(cells: Sequence[CellResult]) -> dict[str, Look]:
     """The look of each cell by its id.
 
-    A style's place in the catalog decides; styles that the catalog does not have come after it.
+    A style's place in the catalog decides colour and mark; styles that the catalog does not have
+    come after it. Variants of a style, and ways in which it was done, differ in their line.
     """
     styles = list(dict.fromkeys([*catalog.styles(), *(cell.info["style"] for cell in cells)]))
-    variants: dict[str, list[str]] = {}
+    ways: dict[str, list[tuple[str, ...]]] = {}
     found = {}
     for cell in cells:
-        style, variant = cell.info["style"], cell.info["variant"]
-        of_style = variants.setdefault(style, [])
-        if variant not in of_style:
-            of_style.append(variant)
+        style = cell.info["style"]
+        way = (cell.info["variant"], *cell.info["condition"]["how"])
+        of_style = ways.setdefault(style, [])
+        if way not in of_style:
+            of_style.append(way)
         place = styles.index(style)
         found[cell.info["id"]] = Look(
             "invalid" if cell.verdict.status is Status.INVALID else PALETTE[place % len(PALETTE)],
             MARKS[place % len(MARKS)],
-            DASHES[of_style.index(variant) % len(DASHES)],
+            DASHES[of_style.index(way) % len(DASHES)],
         )
     return found
 

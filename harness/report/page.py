@@ -6,15 +6,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.analysis.stats import PERCENTILES
+from harness.analysis.polling import expected_excess_ms
+from harness.analysis.stats import PERCENTILES, Distribution
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import RULES, Reason, Status
 from harness.report import look, words
+from harness.report.answers import answers
 from harness.report.look import Look
 from harness.report.panels import Chart
 from harness.report.svg import mark_points
@@ -41,6 +44,8 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
     return pages.get_template("page.html.j2").render(
         info=info,
         state=STATES.get(info["status"], f"State of the run: {info['status']}."),
+        answers=answers(summary),
+        steps=_steps(summary),
         finished=sum(len(cell.trials) for cell in summary.cells),
         validity=_validity(summary),
         charts=[(chart, [(p, Markup(p.svg)) for p in chart.panels]) for chart in charts],
@@ -76,6 +81,93 @@ def _validity(summary: Summary) -> str:
     total = len(summary.cells)
     counted = ", ".join(f"{by_status[s]} {s.value}" for s in Status if by_status[s])
     return f"{total} {'cell' if total == 1 else 'cells'}: {counted}."
+
+
+STEPS = (
+    "accepted",
+    "processed",
+    "seen",
+    "mean delay of the result",
+    "in theory",
+    "polls",
+    "empty polls",
+    "other steps",
+    "bytes to the server",
+    "bytes from it",
+    "connections held",
+    "work done an order",
+    "age of progress when seen",
+    "first knew",
+    "last knew",
+    "bare loop",
+    "server memory a subscriber",
+    "server memory grew by",
+)
+
+
+def _steps(summary: Summary) -> tuple[list[str], list[tuple[str, str, str, list[str]]]]:
+    """The second table: heads, and id, name, load and figures of each cell. Columns without any
+    figure are left out."""
+    named = words.labels(summary.cells)
+    timeout_s = float(summary.info["scenario"]["timeout_s"])
+    rows = [
+        (
+            cell.info["id"],
+            named[cell.info["id"]],
+            ", ".join([cell.info["load"]["words"], *cell.info["condition"]["asked"]]),
+            _step_figures(cell, timeout_s),
+        )
+        for cell in summary.cells
+        if cell.trials
+    ]
+    used = [head for i, head in enumerate(STEPS) if any(figures[i] != "–" for *_, figures in rows)]
+    kept = [STEPS.index(head) for head in used]
+    return used, [(*row, [figures[i] for i in kept]) for *row, figures in rows]
+
+
+def _step_figures(cell: CellResult, timeout_s: float) -> list[str]:
+    def p50(found: Distribution | None) -> str:
+        if found is None or math.isnan(found.p50):
+            return "–"
+        return words.milliseconds(found.p50, timeout_s)
+
+    def count(value: float | None) -> str:
+        return "–" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".")
+
+    mean, watched, memory = cell.excess, cell.watched, cell.server_memory
+    floors = [f["last_us"] / 1e3 for t in cell.trials if (f := t.health.get("floor_us"))]
+    delay = "–"
+    if mean is not None:
+        delay = f"{mean.value:,.2f}"
+        if math.isfinite(mean.low):
+            delay += f" [{mean.low:,.2f}, {mean.high:,.2f}]"
+    theory = expected_excess_ms(cell.info["condition"])
+    others = [
+        f"{name.replace('_', ' ')} {count(value)}"
+        for name, value in cell.notes.items()
+        if name not in ("polls", "empty_polls")
+    ]
+    grown = memory["window_end"] - memory["window_start"] if memory else None
+    return [
+        p50(cell.ack),
+        p50(cell.processed),
+        p50(cell.latency),
+        delay,
+        "–" if theory is None else f"{theory:,.2f} + a round trip",
+        count(cell.notes.get("polls")),
+        count(cell.notes.get("empty_polls")),
+        ", ".join(others) or "–",
+        words.whole_number(cell.bytes_per_op and cell.bytes_per_op[0]),
+        words.whole_number(cell.bytes_per_op and cell.bytes_per_op[1]),
+        words.whole_number(cell.connections),
+        count(cell.worked_per_order),
+        p50(cell.progress) if watched is None else "–",
+        p50(watched.first if watched else None),
+        p50(watched.last if watched else None),
+        f"{median(floors):,.2f}" if floors else "–",
+        f"{memory['per_subscriber'] / 1024:,.1f} KiB" if "per_subscriber" in memory else "–",
+        "–" if grown is None else f"{grown / 2**20:,.1f} MiB",
+    ]
 
 
 @dataclass(frozen=True, slots=True)

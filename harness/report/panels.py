@@ -21,6 +21,8 @@ class Series:
     """The figures that matter, in words."""
     note: str = ""
     """What must be said beside the label."""
+    parts: int = 1
+    """Of how many parts a bar is; some may not have been measured."""
     censored_at: float | None = None
     """The first percentile that was not answered within the timeout, if that ends the line."""
 

@@ -20,23 +20,41 @@ class Group:
 
 
 def groups(summary: Summary) -> list[Group]:
-    """All cells by load, then by items an order, in the order of the run."""
-    sorted_in: dict[tuple[str, Any], list[CellResult]] = {}
+    """All cells by load, then by what was asked, in the order of the run."""
+    sorted_in: dict[tuple[str, tuple[str, ...]], list[CellResult]] = {}
     for cell in summary.cells:
-        key = (cell.info["load"]["words"], cell.info["condition"]["items"])
+        key = (cell.info["load"]["words"], tuple(cell.info["condition"]["asked"]))
         sorted_in.setdefault(key, []).append(cell)
-    several = len({items for _, items in sorted_in}) > 1
+    every = [asked for _, asked in sorted_in]
+    alike = {part for asked in every for part in asked if all(part in other for other in every)}
     return [
         Group(
-            f"{load}, {items} {'item' if items == 1 else 'items'}" if several else load,
+            ", ".join([load, *(part for part in asked if part not in alike)]),
             "closed loop" if cells[0].info["load"]["model"] == "closed" else "open loop",
             cells,
         )
-        for (load, items), cells in sorted_in.items()
+        for (load, asked), cells in sorted_in.items()
     ]
 
 
-def labels(cells: Iterable[CellResult]) -> dict[str, str]:
+def labels(cells: Sequence[CellResult]) -> dict[str, str]:
+    """The shortest name of each cell, by its id: of its variant, and how it was done."""
+    variants = _variant_labels(cells)
+    every = {cell.info["id"]: tuple(cell.info["condition"]["how"]) for cell in cells}
+    # What all do alike tells none apart.
+    alike = set.intersection(*map(set, every.values())) if every else set()
+    return {
+        cell.info["id"]: ", ".join(
+            [
+                variants[cell.info["variant"]],
+                *(part for part in every[cell.info["id"]] if part not in alike),
+            ]
+        )
+        for cell in cells
+    }
+
+
+def _variant_labels(cells: Iterable[CellResult]) -> dict[str, str]:
     """The shortest name of each variant that no other variant of these cells has."""
     style_of = {cell.info["variant"]: cell.info["style"] for cell in cells}
     candidates = [
