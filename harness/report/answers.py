@@ -106,16 +106,14 @@ class _Speaker:
         return said
 
     def _ways(self) -> list[str]:
-        """What a way of doing it changes, style by style."""
+        """What a way of doing it changes, style by style: against the first of its ways."""
         said = []
         for group in self._groups:
-            by_style = groupby(group.cells, key=lambda c: c.info["variant"])
-            told = [
-                self._each(cells, _latency_and_price)
-                for _, each in by_style
-                if len(cells := list(each)) > 0
-            ]
-            said.append(f"{group.title}, half answered within: {'. '.join(told)}.")
+            for _, each in groupby(group.cells, key=lambda c: c.info["variant"]):
+                first, *others = each
+                told = [f"{self._name(first)} {_figures(first)}"]
+                told += [f"{_difference(first, cell)} {_figures(cell, first)}" for cell in others]
+                said.append(f"{group.title}, half answered within: {'; '.join(told)}.")
         return said
 
     def _repeats(self, cells: Sequence[CellResult]) -> list[str]:
@@ -195,10 +193,40 @@ def _price(cell: CellResult) -> str:
     return " and ".join(parts)
 
 
-def _latency_and_price(cell: CellResult) -> str:
-    return ", ".join(
-        part for part in (f"{_ms(cell.latency.p50)}{_range(cell, 'p50')}", _price(cell)) if part
-    )
+def _difference(first: CellResult, cell: CellResult) -> str:
+    """What a cell does otherwise than the first of its style."""
+    usual, ways = (c.info["condition"]["how"] for c in (first, cell))
+    return "with " + " and ".join([w for w in ways if w not in usual] or ["the same"])
+
+
+def _figures(cell: CellResult, first: CellResult | None = None) -> str:
+    """Latency, CPU and bytes; each as a multiple of the first cell's where there is one."""
+
+    def of(each: CellResult) -> list[tuple[str, float]]:
+        found = [(f"{_ms(each.latency.p50)}{_range(each, 'p50')}", each.latency.p50)]
+        client, server = each.cpu_us_per_op["generator"], each.cpu_us_per_op["server"]
+        if client is not None and server is not None:
+            found.append((f"{number(client + server)} µs of CPU", client + server))
+        if each.bytes_per_op is not None:
+            found.append((f"{number(sum(each.bytes_per_op))} bytes", sum(each.bytes_per_op)))
+        return found
+
+    mine = of(cell)
+    if first is None:
+        return ", ".join(words for words, _ in mine)
+    parts = []
+    for (words, value), (_, base) in zip(mine, of(first), strict=False):
+        times = f" ({value / base:.2f} times)" if base and math.isfinite(value / base) else ""
+        parts.append(words + times)
+    if _overlap(first, cell):
+        parts[0] = mine[0][0]
+    return ", ".join(parts)
+
+
+def _overlap(one: CellResult, other: CellResult) -> bool:
+    """Whether the ranges over trials of two median latencies share a value."""
+    low, high = ([t.latency.p50 for t in cell.trials] for cell in (one, other))
+    return len(low) > 1 and len(high) > 1 and min(low) <= max(high) and min(high) <= max(low)
 
 
 def _last(cell: CellResult) -> float:

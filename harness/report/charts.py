@@ -20,7 +20,7 @@ def make_charts(summary: Summary) -> list[Chart]:
     """Every chart of the report, in its order."""
     frame = Frame.of(summary)
     if frame.operation == "watch":
-        return [*watch_charts(frame), _latency(frame), _cpu(frame)]
+        return [*watch_charts(frame), _cpu(frame)]
     steps = step_charts(frame)
     return [*steps, _latency(frame), _throughput(frame), _cpu(frame), *traffic_charts(frame)]
 
