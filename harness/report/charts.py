@@ -8,10 +8,10 @@ from harness.analysis.stats import CURVE_POINTS, PERCENTILES, resolvable
 from harness.analysis.summary import CellResult, Summary
 from harness.report.drawing import draw_bars, draw_lines
 from harness.report.frame import Frame, drawn_chart
+from harness.report.growth_charts import payload_charts, watch_charts
 from harness.report.panels import Chart, Missing, Series
 from harness.report.step_charts import step_charts, traffic_charts
 from harness.report.svg import composed
-from harness.report.watch_charts import watch_charts
 from harness.report.words import Group, milliseconds, percent
 from harness.report.words import whole_number as number
 
@@ -22,7 +22,14 @@ def make_charts(summary: Summary) -> list[Chart]:
     if frame.operation == "watch":
         return [*watch_charts(frame), _cpu(frame)]
     steps = step_charts(frame)
-    return [*steps, _latency(frame), _throughput(frame), _cpu(frame), *traffic_charts(frame)]
+    return [
+        *steps,
+        *payload_charts(frame),
+        _latency(frame),
+        _throughput(frame),
+        _cpu(frame),
+        *traffic_charts(frame),
+    ]
 
 
 def standalone(chart: Chart) -> str:
