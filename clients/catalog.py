@@ -23,12 +23,16 @@ class Entry:
     server: str
     operations: tuple[str, ...] = ("place", "job")
     polls: bool = False
+    per_lane: int = 1
+    """Connections that a lane holds."""
+    speaks: str = ""
+    """The style whose server it talks to, where that is not its own."""
     lacks: Mapping[str, str] = field(default_factory=dict)
 
 
-ABILITIES = ("tls", "compression", "protobuf", "json", "gateway")
+ABILITIES = ("tls", "compression", "protobuf", "json", "gateway", "notices_death")
 """What a driver and its server can do unless `lacks` says otherwise. `gateway`: run behind an HTTP
-gateway that remembers."""
+gateway that remembers. `notices_death`: an operation that waits fails when its server is gone."""
 
 NO_GATEWAY = {"gateway": "the gateway of P1 speaks HTTP/1.1 request and reply"}
 
@@ -52,6 +56,38 @@ ENTRIES = (
         "websockets",
         operations=("place", "job", "watch"),
         lacks=NO_GATEWAY,
+    ),
+    Entry(
+        "rest-poll",
+        "aiohttp",
+        "clients.rest_poll:RestPoll",
+        "fastapi",
+        operations=("place", "job", "watch"),
+        polls=True,
+    ),
+    Entry(
+        "sse",
+        "aiohttp",
+        "clients.sse:Sse",
+        "fastapi",
+        operations=("place", "job", "watch"),
+        per_lane=2,
+        lacks={"gateway": "the gateway of P1 does not pass on an answer before it is whole"},
+    ),
+    Entry(
+        "zeromq",
+        "pyzmq",
+        "clients.zeromq:ZeroMq",
+        "pyzmq",
+        operations=("place", "job", "watch"),
+        lacks={"compression": "ZeroMQ has none", **NO_GATEWAY},
+    ),
+    Entry(
+        "webhook",
+        "aiohttp",
+        "clients.webhook:Webhook",
+        "fastapi",
+        lacks={"notices_death": "it holds no connection while it waits"},
     ),
     Entry("noop", "none", "clients.noop:Noop", "", operations=("place",)),
 )

@@ -138,7 +138,7 @@ class Subscription:
     async def _read(self) -> None:
         with contextlib.suppress(grpc.aio.AioRpcError, MalformedReply):
             # By read() alone: grpc.aio forbids to mix it with iteration.
-            while (message := await self._changes.read()) is not grpc.aio.EOF:
+            while isinstance(message := await self._changes.read(), bytes):
                 update = self._codec.decode_update(message)
                 self._sink.saw(update, self._lane, time.monotonic_ns())
 

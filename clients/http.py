@@ -1,6 +1,7 @@
 """HTTP/1.1 by aiohttp, one connection a lane, for every style that has it under it."""
 
 import gzip
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from protos.codec import Codec
 from protos.codecs import JSON
 
 IDLE_LIMIT_S = 3600.0
+LARGE_BODY_BYTES = 2**20
+"""Beyond it aiohttp asks for a file, which it writes piece by piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,11 @@ class HttpLanes:
             url = URL(self._base + path)
             if len(self._urls) < 64:
                 self._urls[path] = url
+        large = body is not None and len(body) > LARGE_BODY_BYTES
+        data = io.BytesIO(body or b"") if large else body
         try:
             async with self._session(lane).request(
-                method, url, data=body, headers=headers, allow_redirects=False
+                method, url, data=data, headers=headers, allow_redirects=False
             ) as response:
                 yield response
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
@@ -103,6 +108,8 @@ class HttpLanes:
                 auto_decompress=self._wire.compression,
                 skip_auto_headers=("User-Agent", "Accept-Encoding"),
             )
+            # Or a GET on a connection that is cut would be made again, unseen and uncounted.
+            session._retry_connection = False
         return session
 
 

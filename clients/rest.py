@@ -1,7 +1,7 @@
 """What every HTTP driver makes of a target and of answers."""
 
 from clients.base import Call, DriverError, Failure, refused
-from orders.model import Confirmation
+from orders.model import Confirmation, Update
 from protos.codec import Codec, MalformedReply
 from protos.http import ORDERS_PATH, REQUEST_ID, TRACEPARENT
 from protos.problems import from_http
@@ -33,5 +33,14 @@ def confirmation_in(status: int, body: bytes, codec: Codec) -> Confirmation:
     require_success(status, body)
     try:
         return codec.decode_confirmation(body)
+    except MalformedReply as error:
+        raise DriverError(Failure.PROTOCOL, str(error)) from None
+
+
+def update_in(status: int, body: bytes, codec: Codec) -> Update:
+    """The update in an answer. Raises DriverError for every other answer."""
+    require_success(status, body)
+    try:
+        return codec.decode_update(body)
     except MalformedReply as error:
         raise DriverError(Failure.PROTOCOL, str(error)) from None

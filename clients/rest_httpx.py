@@ -14,6 +14,13 @@ from orders.model import Confirmation, Order
 from protos.codecs import JSON
 
 
+def _ended(error: httpx.RemoteProtocolError) -> bool:
+    """Whether a connection just ended, in HTTP/2 by a GOAWAY without an error."""
+    return any(
+        words in str(error) for words in ("disconnected", "ConnectionTerminated error_code:0")
+    )
+
+
 class RestHttpx:
     """A client of one connection for each lane, so that no pool stands in the path."""
 
@@ -59,7 +66,7 @@ class RestHttpx:
         try:
             response = await client.request(method, self._url, content=body, headers=headers)
         except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-            disconnected = isinstance(error, httpx.NetworkError) or "disconnected" in str(error)
+            disconnected = isinstance(error, httpx.NetworkError) or _ended(error)
             failure = Failure.DISCONNECTED if disconnected else Failure.PROTOCOL
             raise DriverError(failure, str(error) or type(error).__name__) from None
         except httpx.HTTPError as error:

@@ -185,11 +185,12 @@ def _check(plan: Plan) -> None:
         f"scenario: cell {repeated} is planned twice; take one of the two out"
         for repeated in sorted({i for i in ids if ids.count(i) > 1})
     ]
+    watching = {(cell.condition.stalled, cell.condition.subscribers) for cell in plan.cells}
     problems += [
-        f"scenario: watch.stalled: {stalled} of {cell.condition.subscribers} subscribers cannot be"
-        " stalled, since one must be left that reads; more watch.subscribers or fewer stalled"
-        for cell in plan.cells
-        if (stalled := cell.condition.stalled) >= cell.condition.subscribers > 0
+        f"scenario: watch.stalled: {stalled} of {subscribers} subscribers cannot be stalled, since"
+        " one must be left that reads; more watch.subscribers or fewer stalled"
+        for stalled, subscribers in sorted(watching)
+        if stalled >= subscribers > 0
     ]
     length = plan.scenario.warm_up_s + plan.scenario.duration_s
     most = max(cell.load.mean_rate for cell in plan.cells) * length

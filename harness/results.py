@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.condition import Condition
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
@@ -286,6 +288,7 @@ def open_run(folder: Path) -> Run:
         raise ValueError(f"{folder / 'run.json'}: cannot be read: {error}") from None
     if info.get("format", 0) > FORMAT:
         raise ValueError(f"{folder}: format {info['format']}; this program reads up to {FORMAT}")
+    info["cells"] = [_whole_condition(cell) for cell in info["cells"]]
     trials = {
         cell["id"]: sorted(
             (p for p in (folder / "trials" / cell["id"]).glob("*.parquet") if p.stem.isdigit()),
@@ -300,6 +303,16 @@ def open_run(folder: Path) -> Run:
         _rows(folder / "telemetry.parquet"),
         _rows(folder / "events.parquet"),
     )
+
+
+def _whole_condition(cell: dict[str, Any]) -> dict[str, Any]:
+    """A cell whose condition has every key: the first runs knew of items and work alone."""
+    known = cell.get("condition", {})
+    if "asked" in known or not known:
+        return cell
+    work = known.get("service_time", {"time": "none", "mean_ms": 0.0})
+    usual = Condition(items=known["items"], work_time=work["time"], work_mean_ms=work["mean_ms"])
+    return {**cell, "condition": {**usual.to_json(), "attempts": 1, **known}}
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

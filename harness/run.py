@@ -208,13 +208,16 @@ class _OneTrial:
         if self._target is not None or not entry.server:
             return self._target or "", {}
         certificates = self._certificates if condition.tls else None
-        forgets = condition.remember == "gateway"
+        certificate = certificates.certificate if certificates else None
+        key = certificates.key if certificates else None
+        # Clients encrypt to whom they talk to.
+        behind = condition.remember == "gateway"
         serving = Serving(
             entry.speaks or entry.style,
-            remember="nothing" if forgets else condition.remember,
+            remember="nothing" if behind else condition.remember,
             compression=condition.compression,
-            certificate=certificates.certificate if certificates else None,
-            key=certificates.key if certificates else None,
+            certificate=None if behind else certificate,
+            key=None if behind else key,
             trace=self._trace,
         )
         server = await start_server(self._rig, serving, self._placement.server)
@@ -222,8 +225,10 @@ class _OneTrial:
         self._journal.event("server_ready", server.address, self._trial)
         pids = {"server": server.process.pid}
         address = server.address
-        if condition.remember == "gateway":
-            gateway = await start_gateway(self._rig, address, self._placement.server)
+        if behind:
+            gateway = await start_gateway(
+                self._rig, address, self._placement.server, certificate, key
+            )
             stack.push_async_callback(self._end, gateway.process)
             pids["gateway"] = gateway.process.pid
             address = gateway.address

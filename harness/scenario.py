@@ -118,6 +118,9 @@ class OrderShape(Section):
         return str(path.resolve())
 
 
+WORKING = ("fixed", "exponential")
+
+
 class ServiceTime(Section):
     """How long the service works on an order: the same draws for every style of a block."""
 
@@ -125,13 +128,14 @@ class ServiceTime(Section):
     mean_ms: Annotated[
         list[Annotated[float, Field(ge=0, le=30_000, allow_inf_nan=False)]],
         BeforeValidator(_listed),
-        Field(min_length=1),
+        Field(min_length=1, validate_default=True),
     ] = [0.0]
 
     @field_validator("mean_ms")
     @classmethod
     def _fits(cls, value: list[float], info: ValidationInfo) -> list[float]:
-        if (info.data.get("time") == "none") != (value == [0.0]):
+        time = info.data.get("time", "unknown")
+        if (time == "none" and value != [0.0]) or (time in WORKING and min(value) == 0):
             raise ValueError('goes together with time = "fixed" or "exponential", and is above 0')
         return value
 

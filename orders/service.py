@@ -68,6 +68,10 @@ class OrderService:
         assert work.task is not None
         return await asyncio.shield(work.task)
 
+    def length_s(self, order: Order) -> float:
+        """How long the work on an order takes, in seconds."""
+        return order.work_us / 1e6 or self._service_time_s
+
     def accept(self, order: Order) -> Update:
         """Take an order, whose work begins and outlives this call; returns the receipt.
 
@@ -145,7 +149,7 @@ class OrderService:
         return work
 
     async def _work(self, order: Order, work: _Work) -> Confirmation:
-        length = order.work_us / 1e6 or self._service_time_s
+        length = self.length_s(order)
         loop = asyncio.get_running_loop()
         began = loop.time()
         step = 1

@@ -12,7 +12,8 @@ MAX_WORK_US = 60_000_000
 
 
 def breaches(order: Order) -> list[str]:
-    """All rules that `order` breaks, in words; empty for a good order."""
+    """All rules that `order` breaks, in words; empty for a good order. Of too many items none is
+    looked at."""
     found = []
     if not 0 < len(order.idempotency_key) <= MAX_TEXT:
         found.append(f"idempotency_key must have 1 to {MAX_TEXT} characters")
@@ -24,6 +25,8 @@ def breaches(order: Order) -> list[str]:
         found.append(f"attachment must have at most {MAX_ATTACHMENT_BYTES} bytes")
     if not 0 <= order.work_us <= MAX_WORK_US:
         found.append(f"work_us must be 0 to {MAX_WORK_US}")
+    if len(order.items) > MAX_ITEMS:
+        return found
     for number, item in enumerate(order.items):
         if not 0 < len(item.sku) <= MAX_TEXT:
             found.append(f"items[{number}].sku must have 1 to {MAX_TEXT} characters")

@@ -7,8 +7,12 @@ rules. Every `decode_` for a server raises MalformedOrder, every one for a clien
 from collections.abc import Sequence
 from typing import Protocol
 
-from orders.model import Confirmation, Order, Update
+from orders.model import Confirmation, Item, Order, Update
 from protos.frames import Reply, Request
+
+UNREAD = Item("", 0, 0)
+"""Stands for every item of an order that has more than the shop takes: millions of them are only
+counted, since to read them would keep all other clients waiting."""
 
 
 class MalformedReply(ValueError):

@@ -9,7 +9,8 @@ import orjson
 
 from orders.errors import MalformedOrder
 from orders.model import Confirmation, Item, Order, Status, Update
-from protos.codec import MalformedReply
+from orders.validation import MAX_ITEMS
+from protos.codec import UNREAD, MalformedReply
 from protos.context import NOTHING, Context
 from protos.frames import Reply, Request, Result, Watch
 from protos.problems import Problem, known
@@ -130,16 +131,10 @@ def _order(value: Any) -> Order:
     rows = fields.get("items", [])
     if type(rows) is not list:
         raise MalformedOrder("items is not a list")
-    items = []
-    for number, row in enumerate(rows):
-        line = _object(row, f"items[{number}]")
-        items.append(
-            Item(
-                _text(line, "sku", number),
-                _whole(line, "quantity", number),
-                _whole(line, "unit_price_cents", number),
-            )
-        )
+    if len(rows) > MAX_ITEMS:
+        items = [UNREAD] * len(rows)
+    else:
+        items = [_item(row, number) for number, row in enumerate(rows)]
     order = Order(_text(fields, "idempotency_key"), _text(fields, "customer_id"), items)
     if "attachment" in fields:
         try:
@@ -149,6 +144,15 @@ def _order(value: Any) -> Order:
     if "work_us" in fields:
         order.work_us = _whole(fields, "work_us")
     return order
+
+
+def _item(value: Any, row: int) -> Item:
+    fields = _object(value, f"items[{row}]")
+    return Item(
+        _text(fields, "sku", row),
+        _whole(fields, "quantity", row),
+        _whole(fields, "unit_price_cents", row),
+    )
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

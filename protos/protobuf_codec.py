@@ -6,8 +6,9 @@ from google.protobuf.message import DecodeError
 
 from orders.errors import MalformedOrder
 from orders.model import Confirmation, Item, Order, Status, Update
+from orders.validation import MAX_ITEMS
 from protos import orders_pb2 as pb
-from protos.codec import MalformedReply
+from protos.codec import UNREAD, MalformedReply
 from protos.context import NOTHING, Context
 from protos.frames import Reply, Request, Watch
 from protos.problems import Problem, known
@@ -144,10 +145,14 @@ def _order_to_pb(order: Order) -> pb.Order:
 
 
 def _order_from_pb(message: pb.Order) -> Order:
+    if len(message.items) > MAX_ITEMS:
+        items = [UNREAD] * len(message.items)
+    else:
+        items = [Item(i.sku, i.quantity, i.unit_price_cents) for i in message.items]
     return Order(
         message.idempotency_key,
         message.customer_id,
-        [Item(i.sku, i.quantity, i.unit_price_cents) for i in message.items],
+        items,
         message.attachment,
         message.work_us,
     )

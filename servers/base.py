@@ -4,16 +4,21 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orders.errors import MalformedOrder
 from orders.model import Confirmation, Order, Update
 from orders.service import Notify, OrderService
+from orders.validation import validate
 from patterns.remembered import Answers, answered_once
 from protos.codecs import PROTOBUF
 from protos.context import NOTHING, Context
 from protos.frames import Result
 from protos.problems import Problem, problem_of
-from servers.tracing import Tracer
+from protos.traceparent import Traceparent
+
+if TYPE_CHECKING:
+    from servers.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +60,7 @@ class Desk:
         self,
         service: OrderService,
         answers: Answers | None = None,
-        tracer: Tracer | None = None,
+        tracer: "Tracer | None" = None,
     ) -> None:
         self.service = service
         self._answers = answers
@@ -71,6 +76,7 @@ class Desk:
     async def _place(self, order: Order, context: Context) -> Confirmation:
         if self._answers is None or not context.request_id:
             return await self.service.place(order)
+        validate(order)
         return await answered_once(
             self._answers, context.request_id, digest(order), lambda: self.service.place(order)
         )
@@ -80,14 +86,27 @@ class Desk:
     ) -> Update:
         """See OrderService.accept, and follow for `notify`. Raises OrderError."""
         if self.tracer is not None:
-            with self.tracer.span("accept", context.traceparent):
-                return await self._accept(order, context, notify)
+            with self.tracer.span("accept", context.traceparent) as accepted:
+                receipt = await self._accept(order, context, notify)
+                if not self.service.state(receipt.order_id).final:
+                    ended = self.tracer.work(receipt.order_id, accepted)
+                    if ended is not None:
+                        self.service.follow(receipt.order_id, ended)
+                return receipt
         return await self._accept(order, context, notify)
+
+    def traceparent_for(self, order_id: str, context: Context) -> str:
+        """What shall accompany a callback about an order, to be asked as soon as it is accepted:
+        the span of the work on it where the server traces, else the client's; empty where there is
+        neither."""
+        of_work = self.tracer.traceparent_of(order_id) if self.tracer is not None else None
+        return of_work or str(Traceparent.parse(context.traceparent) or "")
 
     async def _accept(self, order: Order, context: Context, notify: Notify | None) -> Update:
         if self._answers is None or not context.request_id:
             receipt = self.service.accept(order)
         else:
+            validate(order)
 
             async def first() -> Update:
                 return self.service.accept(order)

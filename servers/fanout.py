@@ -1,7 +1,7 @@
 """One change to many subscribers: each has a queue of its own, so that a slow one harms nobody.
 
-A subscriber whose queue is full is cut off. That bounds what it can cost the server's memory, and
-a client that is cut off knows that it has missed something.
+A subscriber for whom more waits than QUEUE_BYTES is cut off. That bounds what it can cost the
+server's memory, and a client that is cut off knows that it has missed something.
 """
 
 import asyncio
@@ -10,8 +10,10 @@ from collections.abc import Callable, Hashable
 from orders.model import Update
 from orders.service import OrderService
 
-QUEUE_LIMIT = 256
-"""Changes that may wait for one subscriber, beside what the sockets' buffers hold."""
+QUEUE_BYTES = 4 * 2**20
+"""What may wait for one subscriber, beside what the sockets' buffers hold."""
+CHANGE_BYTES = 256
+"""About what a change takes, beside its document."""
 
 
 class Change:
@@ -19,6 +21,7 @@ class Change:
 
     def __init__(self, update: Update) -> None:
         self._update = update
+        self.size = CHANGE_BYTES + len(update.attachment)
         self._written: dict[Hashable, bytes] = {}
 
     def written(self, form: Hashable, write: Callable[[Update], bytes]) -> bytes:
@@ -33,21 +36,24 @@ class Subscriber:
     """A queue of changes."""
 
     def __init__(self, cut_off: Callable[[], None]) -> None:
-        self._queue: asyncio.Queue[Change] = asyncio.Queue(QUEUE_LIMIT)
+        self._queue: asyncio.Queue[Change] = asyncio.Queue()
+        self._waiting = 0
         self._cut_off = cut_off
 
     def offer(self, change: Change) -> bool:
         """Queue a change; false when there is no room, after which the subscriber is cut off."""
-        try:
-            self._queue.put_nowait(change)
-        except asyncio.QueueFull:
+        if self._waiting + change.size > QUEUE_BYTES:
             self._cut_off()
             return False
+        self._waiting += change.size
+        self._queue.put_nowait(change)
         return True
 
     async def next(self) -> Change:
         """The next change."""
-        return await self._queue.get()
+        change = await self._queue.get()
+        self._waiting -= change.size
+        return change
 
 
 class Fanout:

@@ -1,6 +1,6 @@
 """What the gRPC styles share: raw methods in each codec, health, reflection, and a server."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
@@ -13,7 +13,7 @@ from protos.codec import Codec
 from protos.codecs import CODECS
 from protos.context import NOTHING, Context
 from protos.frames import MAX_FRAME_BYTES
-from protos.problems import TABLE
+from protos.problems import TABLE, Refusal
 from protos.rpc import PROBLEM, REQUEST_ID, TRACEPARENT, service_in
 from servers.base import Bind, Listening, refusal
 
@@ -41,6 +41,20 @@ async def refuse(error: Exception, rpc: Rpc) -> NoReturn:
     await rpc.abort(code, problem.detail, ((PROBLEM, problem.code),))
 
 
+class _Elsewhere(grpc.GenericRpcHandler):
+    """Answers what is asked for and not there."""
+
+    def service(
+        self, details: grpc.HandlerCallDetails
+    ) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
+        """See grpc.GenericRpcHandler."""
+
+        async def refused(_: AsyncIterator[bytes], rpc: Rpc) -> None:
+            await refuse(Refusal("not_found", details.method), rpc)
+
+        return grpc.stream_stream_rpc_method_handler(refused)
+
+
 async def listen(bind: Bind, methods_in: MethodsIn) -> Listening:
     """Serve methods in every codec. Raises RuntimeError if the port cannot be bound."""
     compression = grpc.Compression.Gzip if bind.compression else grpc.Compression.NoCompression
@@ -57,6 +71,7 @@ async def listen(bind: Bind, methods_in: MethodsIn) -> Listening:
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     for name in ("", *names):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    server.add_generic_rpc_handlers((_Elsewhere(),))
     where = f"{bind.shown_host}:{bind.port}"
     if bind.certificate is not None and bind.key is not None:
         pair = (Path(bind.key).read_bytes(), Path(bind.certificate).read_bytes())

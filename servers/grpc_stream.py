@@ -43,13 +43,16 @@ class Streams:
             async with writing:
                 await rpc.write(self._codec.encode_reply(Reply(request.id, result)))
 
-        async with asyncio.TaskGroup() as tasks:
-            async for frame in frames:
-                try:
-                    request = self._codec.decode_request(frame)
-                except MalformedOrder as error:
-                    await refuse(error, rpc)
-                tasks.create_task(reply(request))
+        wrong: Exception | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                async for frame in frames:
+                    tasks.create_task(reply(self._codec.decode_request(frame)))
+        except* MalformedOrder as group:
+            wrong = group.exceptions[0]
+        if wrong is not None:
+            # Out here, because the group would wrap what ends the call.
+            await refuse(wrong, rpc)
 
     async def work(self, message: bytes, rpc: Rpc) -> None:
         """A job: its receipt, its progress, its end."""

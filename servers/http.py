@@ -4,11 +4,14 @@ import asyncio
 import gzip
 import io
 import socket
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from orders.model import Order
 from protos.codec import Codec
@@ -21,6 +24,9 @@ from servers.base import Bind, Listening, refusal
 
 KEEP_ALIVE_S = 75
 """As common gateways have it; uvicorn's own 5 s would cut lanes that rest between bursts."""
+
+HEAD_LIMIT_BYTES = 64 * 1024
+"""What may stand before a body; looked at when more of it arrives."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -39,6 +45,8 @@ class Web:
         async def guarded(request: Request) -> Response:
             try:
                 return await handler(request)
+            except ClientDisconnect:
+                return problem(Problem("malformed", "the body was cut short"))  # heard by nobody
             except Exception as error:
                 return problem(refusal(error))
 
@@ -120,7 +128,7 @@ def _unpacked(body: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(body)) as packed:
             unpacked = packed.read(MAX_FRAME_BYTES + 1)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise Refusal("malformed", f"not gzip: {error}") from None
     if len(unpacked) > MAX_FRAME_BYTES:
         raise _too_large()
@@ -132,9 +140,11 @@ def _too_large() -> Refusal:
 
 
 async def _not_there(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    code = {404: "not_found", 405: "not_allowed"}.get(status, "internal")
-    return problem(Problem(code, f"{request.method} {request.url.path}"))
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "not_allowed"}.get(error.status_code, "internal")
+    answer = problem(Problem(code, f"{request.method} {request.url.path}"))
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def listener(bind: Bind) -> socket.socket:
@@ -149,10 +159,38 @@ def address(bind: Bind, listening: socket.socket) -> str:
     return f"{scheme}://{bind.shown_host}:{listening.getsockname()[1]}"
 
 
-async def listen(web: FastAPI, bind: Bind) -> Listening:
-    """Serve an application with uvicorn."""
+class BoundedConnection(HttpToolsProtocol):
+    """uvicorn's, which by itself keeps a request line and headers of any length."""
+
+    _head_bytes: int | None = None
+
+    def on_message_begin(self) -> None:
+        """See HttpToolsProtocol."""
+        super().on_message_begin()
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """See HttpToolsProtocol."""
+        self._head_bytes = None
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """See HttpToolsProtocol."""
+        super().data_received(data)
+        if self._head_bytes is None:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
+            self.send_400_response("Request head too long.")
+
+
+async def listen(
+    web: FastAPI, bind: Bind, connection: type[BoundedConnection] = BoundedConnection
+) -> Listening:
+    """Serve an application with uvicorn, each connection by a `connection`."""
     config = uvicorn.Config(
         web,
+        http=connection,
         log_level="warning",
         access_log=False,
         lifespan="off",

@@ -7,15 +7,22 @@ import ssl
 
 import websockets
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request as HandshakeRequest
+from websockets.http11 import Response
 
 from orders.errors import MalformedOrder
 from orders.model import Update
 from protos.codec import Codec
 from protos.codecs import JSON, PROTOBUF
 from protos.frames import MAX_FRAME_BYTES, STANDS, Reply, Request, Watch
-from protos.problems import TABLE
+from protos.http import PROBLEM_JSON
+from protos.problems import TABLE, Problem, to_http
 from servers.base import Bind, Desk, Listening, answer
 from servers.fanout import Fanout
+
+
+class _Ended(Exception):
+    """The connection has."""
 
 
 class Conversation:
@@ -27,22 +34,27 @@ class Conversation:
         self._socket = socket
 
     async def hold(self) -> None:
-        """Answer until the connection ends."""
-        async with asyncio.TaskGroup() as tasks:
-            watching = []
-            async for message in self._socket:
-                codec = JSON if isinstance(message, str) else PROTOBUF
-                try:
-                    request = codec.decode_request(message)
-                except MalformedOrder as error:
-                    await self._socket.close(TABLE[error.code].close, error.detail[:100])
-                    break
-                if isinstance(request.ask, Watch):
-                    watching.append(tasks.create_task(self._watch(request.id, codec)))
-                else:
-                    tasks.create_task(self._reply(request, codec))
-            for task in watching:
-                task.cancel()
+        """Answer until the connection ends, however it does; what is under way for it is given up
+        then."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._listen(tasks)
+                raise _Ended
+        except* (_Ended, websockets.ConnectionClosedError):
+            pass
+
+    async def _listen(self, tasks: asyncio.TaskGroup) -> None:
+        async for message in self._socket:
+            codec = JSON if isinstance(message, str) else PROTOBUF
+            try:
+                request = codec.decode_request(message)
+            except MalformedOrder as error:
+                await self._socket.close(TABLE[error.code].close, error.detail[:100])
+                return
+            if isinstance(request.ask, Watch):
+                tasks.create_task(self._watch(request.id, codec))
+            else:
+                tasks.create_task(self._reply(request, codec))
 
     async def _reply(self, request: Request, codec: Codec) -> None:
         assert not isinstance(request.ask, Watch)
@@ -67,6 +79,17 @@ class Conversation:
             await self._socket.send(frame, text=codec.text)
 
 
+def _elsewhere(socket: ServerConnection, request: HandshakeRequest) -> Response | None:
+    """The answer to who asks for another path than the only one."""
+    if request.path.partition("?")[0] == "/":
+        return None
+    status, body = to_http(Problem("not_found", request.path))
+    response = socket.respond(status, body.decode())
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = PROBLEM_JSON
+    return response
+
+
 async def start(desk: Desk, bind: Bind) -> Listening:
     """Serve."""
     changes = Fanout(desk.service)
@@ -82,6 +105,7 @@ async def start(desk: Desk, bind: Bind) -> Listening:
         converse,
         bind.host,
         bind.port,
+        process_request=_elsewhere,
         ssl=tls,
         compression="deflate" if bind.compression else None,
         max_size=MAX_FRAME_BYTES,

@@ -49,7 +49,7 @@ class Hold:
 
     def rest(self) -> None:
         """See Held.rest."""
-        if self._lanes.kept:
+        if self._lanes.kept and self.lane >= 0:
             self._lanes.give(self.lane)
             self.lane = -1
 

@@ -26,11 +26,8 @@ def answers(summary: Summary) -> list[str]:
     said = _Speaker(summary).say()
     if not said:
         return ["No cell of this run can carry an answer; the verdicts below say why."]
-    left_out = [c for c in summary.cells if c.verdict.status not in USABLE]
-    if left_out:
-        named = labels(summary.cells)
-        names = dict.fromkeys(f"{named[c.info['id']]} ({c.verdict.status.value})" for c in left_out)
-        said.append(f"Not used here: {', '.join(names)}.")
+    if left_out := _left_out(summary):
+        said.append(f"Not used here: {'; '.join(left_out)}.")
     repeats = max(len(cell.trials) for cell in summary.cells)
     if repeats > 1:
         said.append(
@@ -40,6 +37,20 @@ def answers(summary: Summary) -> list[str]:
     else:
         said.append("Each figure is from one trial; with more --repeats their range is shown.")
     return said
+
+
+def _left_out(summary: Summary) -> list[str]:
+    """The cells that carry no answer, with their load where another of their name is used."""
+    named = labels(summary.cells)
+    used = {named[c.info["id"]] for c in summary.cells if c.verdict.status in USABLE}
+    found: dict[str, None] = {}
+    for group in groups(summary):
+        for cell in group.cells:
+            if cell.verdict.status not in USABLE:
+                name = named[cell.info["id"]]
+                at = f" at {group.title}" if name in used else ""
+                found[f"{name}{at} ({cell.verdict.status.value})"] = None
+    return list(found)
 
 
 class _Speaker:
@@ -75,34 +86,45 @@ class _Speaker:
     def _each(self, cells: Sequence[CellResult], figure: Callable[[CellResult], str]) -> str:
         return "; ".join(f"{self._name(c)} {text}" for c in cells if (text := figure(c)))
 
+    def _told(
+        self, what: str, cells: Sequence[CellResult], figure: Callable[[CellResult], str]
+    ) -> list[str]:
+        """A sentence with the figure of each cell that has one; none where none has."""
+        each = self._each(cells, figure)
+        return [f"{what}: {each}."] if each else []
+
     def _latency(self) -> list[str]:
         return [
-            f"{group.title}: answered within: {self._each(group.cells, self._p50_and_p99)}."
+            sentence
             for group in self._groups
+            for sentence in self._told(
+                f"{group.title}: answered within", group.cells, self._p50_and_p99
+            )
         ]
 
     def _p50_and_p99(self, cell: CellResult) -> str:
-        parts = []
-        for mark, words in (("p50", "for half"), ("p99", "for 99 %")):
-            value = getattr(cell.latency, mark)
-            if math.isinf(value):
-                parts.append(f"more than {self._timeout_s:g} s {words}")
-            elif not math.isnan(value):
-                parts.append(f"{_ms(value)}{_range(cell, mark)} {words}")
-        return ", ".join(parts)
+        marks = {"p50": "for half", "p99": "for 99 %"}
+        return ", ".join(
+            f"{within} {words}"
+            for mark, words in marks.items()
+            if (within := self._within(cell, mark))
+        )
+
+    def _within(self, cell: CellResult, mark: str) -> str:
+        """A percentile of the latency with its range; empty where it is not resolvable."""
+        value = getattr(cell.latency, mark)
+        if math.isinf(value):
+            return f"more than {self._timeout_s:g} s"
+        return "" if math.isnan(value) else f"{_ms(value)}{_range(cell, mark)}"
 
     def _results_after_work(self) -> list[str]:
         said = []
         for group in self._groups:
             by_excess = sorted(group.cells, key=lambda c: c.excess.value if c.excess else math.inf)
-            said.append(
-                f"{group.title}, mean time from the end of the work to the result in the client's"
-                f" hand: {self._each(by_excess, _excess)}."
-            )
-            polling = [c for c in group.cells if c.notes.get("polls")]
-            if polling:
-                said.append(f"Polling: {self._each(polling, _polls)}.")
-            said.append(f"Price of an order: {self._each(group.cells, _price)}.")
+            what = "mean time from the end of the work to the result in the client's hand"
+            said += self._told(f"{group.title}, {what}", by_excess, _excess)
+            said += self._told("Polling", [c for c in group.cells if c.notes.get("polls")], _polls)
+            said += self._told("Price of an order", group.cells, _price)
         return said
 
     def _ways(self) -> list[str]:
@@ -111,10 +133,34 @@ class _Speaker:
         for group in self._groups:
             for _, each in groupby(group.cells, key=lambda c: c.info["variant"]):
                 first, *others = each
-                told = [f"{self._name(first)} {_figures(first)}"]
-                told += [f"{_difference(first, cell)} {_figures(cell, first)}" for cell in others]
+                told = [f"{self._name(first)} {self._figures(first)}"]
+                told += [
+                    f"{_difference(first, cell)} {self._figures(cell, first)}" for cell in others
+                ]
                 said.append(f"{group.title}, half answered within: {'; '.join(told)}.")
         return said
+
+    def _figures(self, cell: CellResult, first: CellResult | None = None) -> str:
+        """Latency, CPU and bytes; each as a multiple of the first cell's where there is one."""
+
+        def of(each: CellResult) -> dict[str, tuple[str, float | None]]:
+            cpu, moved = _cpu_us(each), each.bytes_per_op and sum(each.bytes_per_op)
+            return {
+                "latency": (self._within(each, "p50") or "not resolvable", each.latency.p50),
+                "CPU": (f"{number(cpu)} µs of CPU", cpu),
+                "bytes": (f"{number(moved)} bytes", moved),
+            }
+
+        usual = of(first) if first is not None else {}
+        parts = []
+        for what, (words, value) in of(cell).items():
+            if value is None:
+                continue
+            base = usual[what][1] if usual else None
+            alike = what == "latency" and first is not None and _overlap(first, cell)
+            told = base and math.isfinite(base) and math.isfinite(value) and not alike
+            parts.append(f"{words} ({value / base:.2f} times)" if base and told else words)
+        return ", ".join(parts)
 
     def _repeats(self, cells: Sequence[CellResult]) -> list[str]:
         """Where calls were made again: how often the work was done."""
@@ -134,46 +180,40 @@ class _Speaker:
             cells = sorted(
                 (c for c in group.cells if c.watched is not None), key=lambda c: _last(c)
             )
-            if not cells:
-                continue
             floor = [f["last_us"] for c in cells for t in c.trials if (f := t.health["floor_us"])]
             beside = f" A bare loop needs {_ms(median(floor) / 1e3)} to receive as many."
-            said.append(
-                f"{group.title}, time until the last subscriber knew:"
-                f" {self._each(cells, _last_and_price)}.{beside if floor else ''}"
-            )
+            what = f"{group.title}, time until the last subscriber knew"
+            told = self._told(what, cells, _last_and_price)
+            said += [sentence + (beside if floor else "") for sentence in told]
         return said
 
     def _job(self) -> list[str]:
         said = []
         for group in self._groups:
-            through = [c for c in group.cells if c.info["condition"]["cut_idle_s"]]
-            direct = [c for c in group.cells if not c.info["condition"]["cut_idle_s"]]
-            if through:
-                whole = [c for c in through if c.counts.done == c.counts.planned]
-                broken = [c for c in through if c.counts.done < c.counts.planned]
-                limit = through[0].info["condition"]["cut_idle_s"]
-                text = f"Through a gateway that cuts what is idle for {limit:g} s"
-                if whole:
-                    text += f", every job was answered by {self._names(whole)}"
-                if broken:
-                    text += f"{';' if whole else ','} not all by " + self._each(
-                        broken, lambda c: f"({c.counts.done} of {c.counts.planned})"
-                    )
-                said.append(f"{text}.")
-            if direct:
-                said.append(f"Without it, {group.title}: {self._each(direct, _job_figures)}.")
+            through: dict[float, list[CellResult]] = {}
+            for cell in group.cells:
+                through.setdefault(cell.info["condition"]["cut_idle_s"], []).append(cell)
+            direct = through.pop(0.0, [])
+            for limit, cells in through.items():
+                where = f"{group.title}, through a gateway that cuts what is idle for {limit:g} s"
+                whole = [self._name(c) for c in cells if c.counts.done == c.counts.planned]
+                broken = self._each(
+                    [c for c in cells if c.counts.done < c.counts.planned],
+                    lambda c: f"({c.counts.done} of {c.counts.planned})",
+                )
+                told = [f"every job was answered by {'; '.join(whole)}."] if whole else []
+                told += [f"{'Not' if whole else 'not'} every one by {broken}."] if broken else []
+                said.append(f"{where}: {' '.join(told)}")
+            where = f"{group.title}, without a gateway" if through else group.title
+            said += self._told(where, direct, _job_figures)
         return said
-
-    def _names(self, cells: Sequence[CellResult]) -> str:
-        return ", ".join(self._name(c) for c in cells)
 
 
 def _excess(cell: CellResult) -> str:
     mean = cell.excess
     if mean is None:
         return ""
-    interval = f" [{number(mean.low)}, {number(mean.high)}]" if math.isfinite(mean.low) else ""
+    interval = f" [{_figure(mean.low)}, {_figure(mean.high)}]" if math.isfinite(mean.low) else ""
     return f"{_ms(mean.value)}{interval}"
 
 
@@ -185,42 +225,27 @@ def _polls(cell: CellResult) -> str:
 
 def _price(cell: CellResult) -> str:
     parts = []
-    client, server = cell.cpu_us_per_op["generator"], cell.cpu_us_per_op["server"]
-    if client is not None and server is not None:
-        parts.append(f"{number(client + server)} µs of CPU")
+    if (cpu := _cpu_us(cell)) is not None:
+        parts.append(f"{number(cpu)} µs of CPU")
     if cell.bytes_per_op is not None:
         parts.append(f"{number(sum(cell.bytes_per_op))} bytes")
     return " and ".join(parts)
 
 
+def _cpu_us(cell: CellResult) -> float | None:
+    """CPU time an operation of client, server and the gateway where there is one."""
+    client, server = cell.cpu_us_per_op["generator"], cell.cpu_us_per_op["server"]
+    if client is None or server is None:
+        return None
+    return client + server + (cell.cpu_us_per_op["gateway"] or 0.0)
+
+
 def _difference(first: CellResult, cell: CellResult) -> str:
     """What a cell does otherwise than the first of its style."""
     usual, ways = (c.info["condition"]["how"] for c in (first, cell))
-    return "with " + " and ".join([w for w in ways if w not in usual] or ["the same"])
-
-
-def _figures(cell: CellResult, first: CellResult | None = None) -> str:
-    """Latency, CPU and bytes; each as a multiple of the first cell's where there is one."""
-
-    def of(each: CellResult) -> list[tuple[str, float]]:
-        found = [(f"{_ms(each.latency.p50)}{_range(each, 'p50')}", each.latency.p50)]
-        client, server = each.cpu_us_per_op["generator"], each.cpu_us_per_op["server"]
-        if client is not None and server is not None:
-            found.append((f"{number(client + server)} µs of CPU", client + server))
-        if each.bytes_per_op is not None:
-            found.append((f"{number(sum(each.bytes_per_op))} bytes", sum(each.bytes_per_op)))
-        return found
-
-    mine = of(cell)
-    if first is None:
-        return ", ".join(words for words, _ in mine)
-    parts = []
-    for (words, value), (_, base) in zip(mine, of(first), strict=False):
-        times = f" ({value / base:.2f} times)" if base and math.isfinite(value / base) else ""
-        parts.append(words + times)
-    if _overlap(first, cell):
-        parts[0] = mine[0][0]
-    return ", ".join(parts)
+    added = [way for way in ways if way not in usual]
+    left_out = [way for way in usual if way not in ways]
+    return f"with {' and '.join(added)}" if added else f"without {' and '.join(left_out)}"
 
 
 def _overlap(one: CellResult, other: CellResult) -> bool:
@@ -241,9 +266,8 @@ def _last_and_price(cell: CellResult) -> str:
     parts = [f"{_ms(value)}{_range(cell, 'last')}"]
     subscribers = cell.info["condition"]["subscribers"]
     if subscribers >= MANY:
-        client, server = cell.cpu_us_per_op["generator"], cell.cpu_us_per_op["server"]
-        if client is not None and server is not None:
-            parts.append(f"{number((client + server) / subscribers)} µs of CPU")
+        if (cpu := _cpu_us(cell)) is not None:
+            parts.append(f"{number(cpu / subscribers)} µs of CPU")
         if cell.bytes_per_op is not None:
             parts.append(f"{number(sum(cell.bytes_per_op) / subscribers)} bytes a delivery")
         if memory := cell.server_memory.get("per_subscriber"):
@@ -279,8 +303,13 @@ def _range(cell: CellResult, mark: str) -> str:
     values = [of(trial) for trial in cell.trials]
     if len(values) < 2 or not all(map(math.isfinite, values)):
         return ""
-    return f" ({number(min(values))}–{number(max(values))})"
+    return f" ({_figure(min(values))}–{_figure(max(values))})"
 
 
 def _ms(value: float) -> str:
-    return f"{value:,.2f} ms" if value < 10 else f"{value:,.0f} ms"
+    return f"{_figure(value)} ms"
+
+
+def _figure(value: float) -> str:
+    """Ranges are as fine as what stands before them, or all of them would seem to overlap."""
+    return f"{value:,.2f}" if value < 10 else f"{value:,.0f}"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.summary import CellResult
+from harness.analysis.verdicts import Status
 from harness.report.drawing import draw_growth
 from harness.report.frame import Frame, drawn_chart
 from harness.report.panels import Chart, Missing, Panel, Series
@@ -87,14 +88,22 @@ def _panels(frame: Frame, kind: Growth) -> list[Panel]:
     for group in _alike_but_for(kind.key, frame):
         rows: list[Series | Missing] = []
         for label, cells in _lines(frame, group).items():
-            usable = [cell for cell in cells if not missing(cell)]
-            points = {float(c.info["condition"][kind.key]): kind.value(c) for c in usable}
-            points = {x: y for x, y in sorted(points.items()) if math.isfinite(y)}
+            usable = {
+                float(cell.info["condition"][kind.key]): cell for cell in cells if not missing(cell)
+            }
+            points = {
+                x: value for x in sorted(usable) if math.isfinite(value := kind.value(usable[x]))
+            }
             if not points:
                 rows.append(frame.missing(cells[0], missing(cells[0]) or "not within the timeout"))
                 continue
             figures = ", ".join(f"{x:,.0f} {kind.unit} {number(y)} ms" for x, y in points.items())
-            one = frame.series(cells[0], list(points), list(points.values()), "ms", figures)
+            held = [x for x in points if usable[x].verdict.status is not Status.INVALID]
+            broken = ", ".join(f"{x:,.0f}" for x in points if x not in held)
+            note = f"invalid at {broken}" if held and broken else ""
+            # The line is that of a cell that holds; where none does it is grey.
+            cell = usable[(held or list(points))[0]]
+            one = frame.series(cell, list(points), list(points.values()), "ms", figures, note)
             rows.append(replace(one, label=label))
         title = ", ".join([kind.title, group.title])
         found.append(Panel(title, group.loop, kind.x_label, kind.y_label, tuple(rows)))

@@ -20,7 +20,9 @@ def step_charts(frame: Frame) -> list[Chart]:
             steps = {"accepted": cell.ack.p50, **steps}
         known = {name: value for name, value in steps.items() if math.isfinite(value)}
         if "seen" not in known:
-            return frame.missing(cell, "half of the results were not seen in time")
+            few = math.isnan(cell.latency.p50)
+            why = "too few operations" if few else "half of the results were not seen in time"
+            return frame.missing(cell, why)
         figures = " / ".join(number(known.get(name)) for name in ("accepted", "processed", "seen"))
         return frame.series(cell, list(known), list(known.values()), "ms", figures)
 

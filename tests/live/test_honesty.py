@@ -13,7 +13,7 @@ from clients import catalog
 from clients.catalog import Entry
 from clients.framed import FramedDriver
 from harness.analysis import accounts
-from harness.analysis.summary import summarize_trial
+from harness.analysis.trial import summarize_trial
 from harness.load.__main__ import driver_named
 from harness.load.messages import LoadSpec
 from harness.load.schedule import planned_instants

@@ -9,22 +9,43 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.accounts import Counts
+from harness.analysis.deliveries import Watched
 from harness.analysis.stats import distribution
 from harness.analysis.summary import CellResult, Summary, put_together
 from harness.analysis.trial import Seen, TrialResult
 from harness.analysis.verdicts import Code, Reason, Verdict
-from harness.condition import Condition
+from harness.condition import Condition, PollWay
 from harness.plan import LoadPoint
 from harness.variant import Variant, parse_variant
 
 Make = Callable[[], Summary]
 HOSTILE = "<script>alert(1)</script>"
 WINDOW_S = 4.0
-BASE_MS = {"rest": 0.9, "grpc-unary": 1.1, "grpc-stream": 0.45, "websocket": 0.4, "noop": 0.02}
-SERVER_US = {"rest": 150.0, "grpc-unary": 210.0, "grpc-stream": 95.0, "websocket": 70.0}
+BASE_MS = {
+    "rest": 0.9,
+    "grpc-unary": 1.1,
+    "grpc-stream": 0.45,
+    "websocket": 0.4,
+    "rest-poll": 0.95,
+    "sse": 1.2,
+    "zeromq": 0.3,
+    "webhook": 1.3,
+    "noop": 0.02,
+}
+SERVER_US = {
+    "rest": 150.0,
+    "grpc-unary": 210.0,
+    "grpc-stream": 95.0,
+    "websocket": 70.0,
+    "rest-poll": 290.0,
+    "sse": 240.0,
+    "zeromq": 60.0,
+    "webhook": 330.0,
+}
 STYLES = ("rest", "grpc-unary", "grpc-stream", "websocket")
 OPEN = (LoadPoint("constant", rate=200.0), LoadPoint("constant", rate=1000.0))
 CLOSED = LoadPoint("closed", users=16)
+USUAL = Condition()
 
 
 def trial(
@@ -59,7 +80,7 @@ def trial(
         send_lag_us=distribution(np.full(counts.sent, 80.0), counts.sent),
         implausible=(),
         stopped_answering=False,
-        health={"lanes_opened": 4, "failure_details": []},
+        health={"lanes_opened": 4, "failure_details": [], "floor_us": None},
         done_ns=np.arange(completed, dtype=np.int64),
         sent_in_all=counts.sent,
         processed=distribution(latency * 0.8, planned),
@@ -71,13 +92,77 @@ def trial(
     )
 
 
-def info_of(variant: Variant, load: LoadPoint, items: int = 3) -> dict[str, Any]:
+def with_work(
+    base: TrialResult, work_ms: float, late_ms: float, ack_ms: float | None = None
+) -> TrialResult:
+    """A trial whose orders took work, whose results came so much after it, and which were
+    acknowledged after `ack_ms`."""
+    values, planned = base.latency_values
+    processed = values + work_ms
+    seen = processed + late_ms * values / values.mean()
+    acked = None if ack_ms is None else distribution(np.full(len(values), ack_ms), planned)
+    return replace(
+        base,
+        latency=distribution(seen, planned),
+        latency_values=(seen, planned),
+        processed=distribution(processed, planned),
+        excess_ms=seen - processed,
+        ack=acked,
+    )
+
+
+def with_traffic(
+    base: TrialResult, to_server: float, from_server: float, connections: int = 4, closed: int = 0
+) -> TrialResult:
+    """A trial of which TCP carried so many bytes an operation."""
+    completed = len(base.done_ns)
+    wire = {
+        "from": 0,
+        "to": completed,
+        "bytes_to_server": round(to_server * completed),
+        "bytes_from_server": round(from_server * completed),
+        "connections": connections,
+        "closed": closed,
+    }
+    return replace(base, seen=replace(base.seen, wire=wire))
+
+
+def watching(
+    base: TrialResult,
+    last_ms: float,
+    readers: int,
+    floor_us: float = 40.0,
+    memory: Mapping[str, int] | None = None,
+) -> TrialResult:
+    """A trial whose changes reached all readers within `last_ms`, and half of that for the
+    first."""
+    changes = base.counts.sent
+    times = [np.full(changes, share * last_ms) for share in (0.5, 0.75, 1.0)]
+    first, middle, last = (distribution(each, changes) for each in times)
+    expected = changes * readers
+    floor = {"first_us": floor_us / 4, "median_us": floor_us / 2, "last_us": floor_us}
+    return replace(
+        base,
+        watched=Watched(first, middle, last, expected, expected, 0),
+        health={**base.health, "floor_us": floor},
+        seen=replace(base.seen, memory=memory or {}),
+    )
+
+
+def info_of(
+    variant: Variant,
+    load: LoadPoint,
+    condition: Condition,
+    operation: str = "place",
+    attempts: int = 1,
+    skipped: str = "",
+) -> dict[str, Any]:
     """A cell as run.json has it."""
     return {
-        "id": f"place.{variant.slug}.{load.slug}.items-{items}",
+        "id": ".".join([operation, variant.slug, load.slug, *condition.slugs]),
         "style": variant.style,
         "variant": variant.name,
-        "operation": "place",
+        "operation": operation,
         "load": {
             "model": load.model,
             "rate": load.rate,
@@ -88,15 +173,15 @@ def info_of(variant: Variant, load: LoadPoint, items: int = 3) -> dict[str, Any]
             "words": load.words,
         },
         "condition": {
-            **Condition(items=items).to_json(),
+            **condition.to_json(),
             "connections": 4,
             "in_flight": 1024,
-            "attempts": 1,
+            "attempts": attempts,
             "timeout_s": 2.0,
         },
         "has_server": bool(variant.entry.server),
         "connections_a_lane": variant.entry.per_lane,
-        "skipped": "",
+        "skipped": skipped,
     }
 
 
@@ -105,14 +190,14 @@ def cell(
     load: LoadPoint,
     reasons: Sequence[Reason] = (),
     trials: Sequence[TrialResult] | None = None,
-    items: int = 3,
+    condition: Condition = USUAL,
+    **info: Any,
 ) -> CellResult:
     """A cell with the verdict that `reasons` give; three usual trials unless told."""
-    parsed = parse_variant(variant)
     if trials is None:
         trials = [trial(variant, load, number) for number in (1, 2, 3)]
-
-    return put_together(info_of(parsed, load, items), trials, Verdict(tuple(reasons)))
+    parsed = parse_variant(variant)
+    return put_together(info_of(parsed, load, condition, **info), trials, Verdict(tuple(reasons)))
 
 
 def summary(cells: Sequence[CellResult], **info: Any) -> Summary:
@@ -160,6 +245,8 @@ def summary(cells: Sequence[CellResult], **info: Any) -> Summary:
         "cells": [c.info for c in cells],
         "planned_trials": 3 * len(cells),
     }
+    if cells:
+        usual["scenario"]["operation"] = cells[0].info["operation"]
     return Summary({**usual, **info}, cells)
 
 
@@ -280,6 +367,88 @@ def hostile() -> Summary:
     )
 
 
+@cache
+def asynchronous() -> Summary:
+    """Work of 50 ms: a call that waits, polls of two kinds, and a stream."""
+    worked = replace(USUAL, work_time="fixed", work_mean_ms=50.0)
+    ways = {
+        policy: replace(worked, poll=PollWay(policy, interval, 2000.0))
+        for policy, interval in (("fixed", 20.0), ("long", 0.0))
+    }
+
+    def trials(
+        style: str, late_ms: float, ack_ms: float | None, size: int, **notes: float
+    ) -> list[TrialResult]:
+        made = [with_work(trial(style, OPEN[0], n), 50.0, late_ms, ack_ms) for n in (1, 2, 3)]
+        return [replace(with_traffic(each, size, 2 * size), notes=notes) for each in made]
+
+    polls = trials("rest-poll", 10.0, 1.1, 900, polls=3.0, empty_polls=2.0)
+    long = trials("rest-poll", 0.6, 1.1, 500, polls=1.0)
+    return summary(
+        [
+            cell("rest", OPEN[0], (), trials("rest", 0.4, None, 300), worked),
+            cell("rest-poll", OPEN[0], (), polls, ways["fixed"]),
+            cell("rest-poll", OPEN[0], (), long, ways["long"]),
+            cell("sse", OPEN[0], (), trials("sse", 0.7, 1.2, 450, reconnects=0.01), worked),
+        ]
+    )
+
+
+@cache
+def watch() -> Summary:
+    """One change, seen by 1, by 200, and by 20 of whom one takes nothing."""
+    cells = []
+    for style, last_ms in (("websocket", 0.3), ("sse", 0.4)):
+        for subscribers, stalled in ((1, 0), (200, 0), (20, 1)):
+            condition = replace(USUAL, subscribers=subscribers, stalled=stalled)
+            made = [trial(style, OPEN[0], n, planned=40) for n in (1, 2, 3)]
+            readers = subscribers - stalled
+            memory = {
+                "before_open": 50 * 2**20,
+                "window_start": 50 * 2**20 + subscribers * 8192,
+                "window_end": 50 * 2**20 + subscribers * 8192 + stalled * 3 * 2**20,
+            }
+            seen = [
+                watching(each, last_ms * readers * (1 + each.number / 100), readers, memory=memory)
+                for each in made
+            ]
+            seen = [with_traffic(each, 0, 300 * subscribers) for each in seen]
+            few = Reason(Code.UNDER_SAMPLED, "p99 is not resolvable from 40 operations")
+            cells.append(cell(style, OPEN[0], [few], seen, condition, operation="watch"))
+    return summary(cells)
+
+
+@cache
+def jobs() -> Summary:
+    """Jobs of 2 s, with and without a gateway that cuts what is idle, which breaks one style."""
+    worked = replace(USUAL, work_time="fixed", work_mean_ms=2000.0)
+    behind = replace(worked, cut_idle_s=1.0)
+    cut = Reason(Code.CUT, "120 of 120 operations: the connection was closed")
+    few = Reason(Code.UNDER_SAMPLED, "p99 is not resolvable from 40 operations")
+
+    def trials(style: str, ack_ms: float | None, connections: int) -> list[TrialResult]:
+        made = [trial(style, OPEN[0], n, planned=40) for n in (1, 2, 3)]
+        return [
+            with_traffic(with_work(each, 2000.0, 2.0, ack_ms), 700, 900, connections)
+            for each in made
+        ]
+
+    told = [
+        replace(each, progress_ms=np.full(120, 0.8 + each.number / 10))
+        for each in trials("sse", 1.3, 8)
+    ]
+    lost = [trial("rest", OPEN[0], n, planned=40, failed=40) for n in (1, 2, 3)]
+    as_job: dict[str, Any] = {"operation": "job"}
+    return summary(
+        [
+            cell("rest", OPEN[0], [few], trials("rest", None, 17), worked, **as_job),
+            cell("rest", OPEN[0], [cut], lost, behind, **as_job),
+            cell("sse", OPEN[0], [few], told, worked, **as_job),
+            cell("sse", OPEN[0], [few], told, behind, **as_job),
+        ]
+    )
+
+
 ALL: tuple[Make, ...] = (
     complete,
     one_cell,
@@ -290,4 +459,7 @@ ALL: tuple[Make, ...] = (
     censored,
     not_resolvable,
     hostile,
+    asynchronous,
+    watch,
+    jobs,
 )

@@ -7,14 +7,17 @@ from functools import cache
 from xml.etree import ElementTree
 
 import matplotlib
+import numpy as np
 import pytest
 
 from clients import catalog
-from harness.analysis.summary import Summary
+from harness.analysis.stats import distribution
+from harness.analysis.summary import CellResult, Summary
+from harness.analysis.verdicts import Code, Reason
 from harness.report import look
 from harness.report.charts import make_charts, standalone
 from harness.report.drawing import TICKS, _apart, _legible
-from harness.report.panels import Chart
+from harness.report.panels import Chart, Series
 from harness.report.words import labels
 from tests.unit import summaries
 
@@ -64,7 +67,10 @@ def test_open_and_closed_loop_never_share_a_panel() -> None:
 
 
 def test_orders_of_different_size_never_share_a_panel() -> None:
-    cells = [summaries.cell("rest", summaries.OPEN[0], items=items) for items in (1, 100)]
+    cells = [
+        summaries.cell("rest", summaries.OPEN[0], condition=replace(summaries.USUAL, items=items))
+        for items in (1, 100)
+    ]
     chart = charts_of(summaries.summary(cells))["latency"]
     assert [p.title for p in chart.panels] == ["200/s, 1 item", "200/s, 100 items"]
 
@@ -251,3 +257,213 @@ def test_ticks_whose_labels_would_touch_are_left_out() -> None:
     assert _legible(TICKS, 80) == list(TICKS)
     assert _legible(TICKS, 40) == [50.0, 90.0, 99.0, 99.99]
     assert _legible([], 10) == []
+
+
+def by_cell(chart: Chart) -> dict[str, Series]:
+    """What a chart draws of each cell, by the cell's id."""
+    return {one.cell: one for one in chart.series}
+
+
+def test_steps_are_the_cells_medians_and_seen_is_the_latency() -> None:
+    made = summaries.asynchronous()
+    chart = charts_of(summaries.asynchronous)["steps"]
+    (panel,) = chart.panels
+    assert panel.x_label == "ms after the planned instant, from 0"
+    assert panel.y_label == "accepted | / processed ○ / seen, ms"
+    drawn_of = by_cell(chart)
+    for cell in made.cells:
+        one = drawn_of[cell.info["id"]]
+        at = dict(zip(one.x, one.y, strict=True))
+        assert at.pop("seen") == cell.latency.p50
+        assert at.pop("processed") == cell.processed.p50
+        if cell.ack is not None:
+            assert at.pop("accepted") == cell.ack.p50
+        assert at == {}
+        assert one.unit == "ms"
+        assert one.look.colour != "invalid"
+    figures = {one.label: one.figures for one in chart.series}
+    assert figures["rest"].startswith("– / 51 / 51")
+    assert figures["rest-poll, every 20 ms"].startswith("1.1 / 51 / ")
+    for label, words in figures.items():
+        assert f"{label} {words}" in chart.alt
+        assert words in panel.svg
+
+
+def test_steps_of_a_style_that_acknowledges_early_do_not_end_early() -> None:
+    worked = replace(summaries.USUAL, work_time="fixed", work_mean_ms=50.0)
+    answered = [summaries.trial("sse", summaries.OPEN[0], n) for n in (1, 2, 3)]
+    lost = [summaries.trial("sse", summaries.OPEN[0], n, timed_out=700) for n in (1, 2, 3)]
+    none = [summaries.trial("sse", summaries.OPEN[0], n, timed_out=790) for n in (1, 2, 3)]
+    planned = answered[0].counts.planned
+    acked = distribution(np.full(planned, 1.5), planned)
+    for trials, seen in ((answered, True), (lost, False), (none, False)):
+        early = [replace(summaries.with_work(each, 50.0, 1.0), ack=acked) for each in trials]
+        (cell,) = cells = [summaries.cell("sse", summaries.OPEN[0], (), early, worked)]
+        assert cell.ack is not None
+        assert cell.ack.p50 == 1.5
+        chart = charts_of(summaries.summary(cells))["steps"]
+        if seen:
+            (one,) = chart.series
+            assert one.y[-1] == max(one.y) == cell.latency.p50 > 50
+        else:
+            assert chart.series == ()
+            assert [m.why for m in chart.missing] == ["half of the results were not seen in time"]
+            assert "1.5" not in chart.alt
+
+
+def test_steps_of_too_few_operations_do_not_blame_the_service() -> None:
+    few = [
+        summaries.with_work(summaries.trial("sse", summaries.OPEN[0], n, planned=1), 50.0, 1.0, 1.5)
+        for n in (1, 2, 3)
+    ]
+    cells = [summaries.cell("sse", summaries.OPEN[0], (), few)]
+    chart = charts_of(summaries.summary(cells))["steps"]
+    assert [m.why for m in chart.missing] == ["too few operations"]
+
+
+def test_steps_and_traffic_are_drawn_only_where_there_is_something_to_tell() -> None:
+    assert list(charts_of(summaries.complete)) == ["latency", "throughput", "cpu"]
+    assert list(charts_of(summaries.asynchronous)) == [
+        "steps", "latency", "throughput", "cpu", "traffic",
+    ]  # fmt: skip
+    acked = [replace(t, ack=t.latency) for t in summaries.one_cell().cells[0].trials]
+    cells = [summaries.cell("rest", summaries.OPEN[0], (), acked)]
+    assert "steps" in charts_of(summaries.summary(cells))
+
+
+def test_traffic_is_the_cells_bytes_in_two_parts() -> None:
+    made = summaries.asynchronous()
+    chart = charts_of(summaries.asynchronous)["traffic"]
+    for cell in made.cells:
+        one = by_cell(chart)[cell.info["id"]]
+        assert one.x == ("to server", "from server")
+        assert one.y == cell.bytes_per_op
+        assert (one.unit, one.parts) == ("bytes", 2)
+    assert "rest to the server 300 + from it 600 bytes" in chart.alt
+    assert chart.panels[0].x_label == "bytes an operation, from 0"
+    assert "300 + 600" in chart.panels[0].svg
+
+
+def test_traffic_that_was_not_counted_is_named() -> None:
+    fresh = replace(summaries.USUAL, kept=False)
+    counted = [
+        summaries.with_traffic(summaries.trial("rest", summaries.OPEN[0], n), 100, 200)
+        for n in (1, 2, 3)
+    ]
+    cells = [
+        summaries.cell("rest", summaries.OPEN[0], (), counted),
+        summaries.cell("rest", summaries.OPEN[0], (), counted, fresh),
+        summaries.cell("websocket", summaries.OPEN[0]),
+    ]
+    chart = charts_of(summaries.summary(cells))["traffic"]
+    assert [(one.label, one.y) for one in chart.series] == [("rest", (100, 200))]
+    assert [(m.label, m.why) for m in chart.missing] == [
+        ("rest, new connections", "not counted: connections come and go"),
+        ("websocket", "not counted"),
+    ]
+    assert "websocket is not shown (not counted)" in chart.alt
+
+
+def test_deliveries_grow_with_the_subscribers() -> None:
+    made = summaries.watch()
+    charts = charts_of(summaries.watch)
+    assert list(charts) == ["deliveries", "cpu"]
+    chart = charts["deliveries"]
+    assert [panel.title for panel in chart.panels] == [
+        "The last subscriber, 200/s",
+        "The last subscriber, 200/s, 1 of them stalled",
+        "The first subscriber, 200/s",
+        "The first subscriber, 200/s, 1 of them stalled",
+    ]
+    for panel in chart.panels:
+        mark = "last" if "last" in panel.title else "first"
+        stalled = int("stalled" in panel.title)
+        assert panel.x_label == "subscribers (log scale)"
+        assert panel.y_label == f"ms until the {mark} knew (log scale)"
+        assert [one.label for one in panel.series] == ["websocket", "sse"]
+        for one in panel.series:
+            cells = {
+                float(cell.info["condition"]["subscribers"]): cell.watched
+                for cell in made.cells
+                if (cell.info["style"], cell.info["condition"]["stalled"]) == (one.style, stalled)
+            }
+            assert set(one.x) == set(cells)
+            for number, value in zip(one.x, one.y, strict=True):
+                watched = cells[float(number)]
+                assert watched is not None
+                assert value == getattr(watched, mark).p50
+        assert panel.y_label in panel.svg
+    assert "websocket 1 subscribers 0.3 ms, 200 subscribers 61 ms" in chart.alt
+
+
+def test_deliveries_that_not_all_saw_end_the_line() -> None:
+    def cell(subscribers: int, last_ms: float, *reasons: Reason) -> CellResult:
+        trials = [
+            summaries.watching(summaries.trial("sse", summaries.OPEN[0], n), last_ms, subscribers)
+            for n in (1, 2, 3)
+        ]
+        condition = replace(summaries.USUAL, subscribers=subscribers)
+        return summaries.cell(
+            "sse", summaries.OPEN[0], reasons, trials, condition, operation="watch"
+        )
+
+    floor = Reason(Code.GENERATOR_BOUND, "trial 1: a bare epoll loop needs 9 ms of 10 ms")
+    died = Reason(Code.SERVER_DIED, "trial 1: the server ended with code 1")
+    cells = [cell(1000, math.inf), cell(100, 10.0, floor), cell(10, 2.0), cell(1, 1.0, died)]
+    last, first = charts_of(summaries.summary(cells))["deliveries"].panels
+    (one,) = last.series
+    assert (one.x, one.y) == ((10.0, 100.0), (2.0, 10.0))
+    # What the generator spoilt is named, and the line keeps its colour for what holds.
+    assert one.said == "sse (invalid at 100)"
+    assert one.look.colour != "invalid"
+    assert one.figures == "10 subscribers 2 ms, 100 subscribers 10 ms"
+    assert first.series[0].x == (10.0, 100.0)
+    spoilt = charts_of(summaries.summary([cell(100, 10.0, floor)]))["deliveries"].series
+    assert {each.said for each in spoilt} == {"sse (invalid)"}
+    assert {each.look.colour for each in spoilt} == {"invalid"}
+    unseen = charts_of(summaries.summary([cell(100, math.inf)]))["deliveries"]
+    assert {m.why for m in unseen.missing} == {"not within the timeout"}
+
+
+def test_latency_grows_with_the_orders_where_there_are_sizes_enough() -> None:
+    cells = [
+        summaries.cell("rest", summaries.OPEN[0], condition=replace(summaries.USUAL, items=items))
+        for items in (100, 1, 10)
+    ]
+    (panel,) = charts_of(summaries.summary(cells))["payload"].panels
+    (one,) = panel.series
+    by_items = {float(c.info["condition"]["items"]): c.latency.p50 for c in cells}
+    assert dict(zip(one.x, one.y, strict=True)) == by_items
+    assert one.x == (1.0, 10.0, 100.0)
+    assert "payload" not in charts_of(summaries.summary(cells[:2]))
+
+
+def test_a_gateways_cpu_has_its_own_part() -> None:
+    behind = replace(summaries.USUAL, remember="gateway")
+    cpu = {"generator": 100.0, "server": 200.0, "gateway": 300.0}
+    cells = [
+        summaries.cell("rest", summaries.OPEN[0]),
+        replace(summaries.cell("rest", summaries.OPEN[0], condition=behind), cpu_us_per_op=cpu),
+    ]
+    alone, through = charts_of(summaries.summary(cells))["cpu"].series
+    assert (alone.x, alone.note) == (("client", "server"), "")
+    assert (through.x, through.y) == (("client", "server", "gateway"), (100.0, 200.0, 300.0))
+    assert through.figures == "client 100 + server 200 + gateway 300 µs"
+
+
+def test_ways_to_do_it_share_a_colour_and_differ_in_name_and_line() -> None:
+    chart = charts_of(summaries.asynchronous)["latency"]
+    polls = [one for one in chart.series if one.style == "rest-poll"]
+    assert [one.label for one in polls] == ["rest-poll, every 20 ms", "rest-poll, long polls"]
+    assert len({(one.look.colour, one.look.mark) for one in polls}) == 1
+    assert [one.look.dash for one in polls] == list(look.DASHES[:2])
+
+
+def test_what_all_do_alike_stands_in_no_label() -> None:
+    tls = replace(summaries.USUAL, tls=True)
+    cells = [
+        summaries.cell(style, summaries.OPEN[0], (), None, replace(tls, codec=codec))
+        for style, codec in (("rest", "json"), ("rest", "protobuf"), ("websocket", "json"))
+    ]
+    assert list(labels(cells).values()) == ["rest, JSON", "rest, protobuf", "websocket, JSON"]
+    assert list(labels(cells[::2]).values()) == ["rest", "websocket"]

@@ -13,8 +13,9 @@ from clients.base import DriverError, Failure, Milestone
 from harness.load.generator import Generator, Perform
 from harness.load.lanes import Hold, Lanes
 from harness.load.pacer import LoopPacer, Pacer, best_pacer
-from harness.load.recorder import Recorder
+from harness.load.recorder import CHUNK, Recorder
 from harness.results import DONE, DROPPED, OUTCOMES, TIMEOUT, Samples
+from orders.model import Status, Update
 from tests.support import LIMIT_S, Run, until
 
 NS = 1_000_000_000
@@ -304,6 +305,56 @@ def test_late_and_stray_arrivals() -> None:
     assert recorder.acked[1] == 40
     assert recorder.stray == 4
     assert recorder.outcome[0] == TIMEOUT
+
+
+def test_steps_are_counted_for_each_operation() -> None:
+    recorder = Recorder()
+    for number in range(CHUNK + 5):
+        recorder.add(number + 1)
+        recorder.finish(number, 0, number + 2)
+        if number in (3, CHUNK + 1):
+            recorder.noted(number, "polls")
+            recorder.noted(number, "polls")
+    recorder.noted(CHUNK + 4, "retries", by=3)
+    recorder.noted(0, "retries")
+    notes = recorder.samples((0, 10), {}).notes
+    assert set(notes) == {"polls", "retries"}
+    for name, expected in (("polls", {3: 2, CHUNK + 1: 2}), ("retries", {0: 1, CHUNK + 4: 3})):
+        assert len(notes[name]) == CHUNK + 5
+        assert {int(n): int(notes[name][n]) for n in np.flatnonzero(notes[name])} == expected
+
+
+def test_steps_that_were_taken_before_it_grew_are_as_long_as_the_rest() -> None:
+    recorder = Recorder()
+    recorder.add(1)
+    recorder.noted(0, "polls")
+    recorder.finish(0, 0, 2)
+    for number in range(1, CHUNK + 1):
+        recorder.add(number)
+        recorder.finish(number, 0, number + 1)
+    polls = recorder.samples((0, 10), {}).notes["polls"]
+    assert (len(polls), polls.tolist().count(1), polls[0]) == (CHUNK + 1, 1, 1)
+
+
+def test_an_acknowledgement_ends_nothing() -> None:
+    recorder = Recorder(np.array([1], dtype=np.int64))
+    recorder.sent[0] = 2
+    recorder.arrived(0, Milestone.ACKED, 40)
+    assert (recorder.ended, recorder.outcome[0], recorder.done[0]) == (0, -1, 0)
+    with pytest.raises(RuntimeError, match="have no outcome"):
+        recorder.samples((0, 10), {})
+    recorder.time_out(0)
+    samples = recorder.samples((0, 10), {})
+    assert (samples.acked[0], samples.done[0], samples.outcome[0]) == (40, 0, TIMEOUT)
+
+
+def test_what_subscribers_saw_is_kept_beside_the_operations() -> None:
+    recorder = Recorder(np.array([1, 2], dtype=np.int64), "mine-")
+    for key in ("mine-1", "yours-1", "mine-0"):
+        recorder.saw(Update("o", key, Status.CONFIRMED, 100, 5), 1000, 9)
+    assert recorder.sightings.sightings().operation.tolist() == [1, 0]
+    assert recorder.sightings.strangers == 1
+    assert (recorder.ended, recorder.stray) == (0, 0)
 
 
 def test_the_kinds_of_failure_are_the_outcomes() -> None:

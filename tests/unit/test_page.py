@@ -4,7 +4,9 @@ import csv
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import cache
+from html import escape, unescape
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -13,11 +15,13 @@ import numpy as np
 import pytest
 
 from harness import results
+from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Code, Reason
+from harness.report.answers import answers
 from harness.report.build import COLUMNS, build_report, to_csv
-from harness.report.charts import make_charts
-from harness.report.page import render_page
+from harness.report.page import STEPS, render_page
 from tests.unit import summaries
+from tests.unit.test_charts import drawn
 
 VOID = {"meta", "br", "img", "hr", "input", "link", "wbr", "col"}
 
@@ -30,6 +34,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.rows: dict[str, list[str]] = {}
+        self.tables: list[list[list[str]]] = []
         self.text = ""
         self._row: list[str] | None = None
         self.feed(text)
@@ -42,8 +47,11 @@ class Page(HTMLParser):
         self.elements.append((tag, given))
         if tag not in VOID:
             self.open.append(tag)
-        if tag == "tr" and "id" in given:
-            self._row = self.rows.setdefault(given["id"], [])
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self._row = self.rows.setdefault(given["id"], []) if "id" in given else []
+            self.tables[-1].append(self._row)
         elif tag in ("td", "th") and self._row is not None:
             self._row.append("")
 
@@ -68,7 +76,7 @@ class Page(HTMLParser):
 @cache
 def text_of(make: summaries.Make) -> str:
     """The page of a made-up run, rendered once for all tests."""
-    return render_page(make(), make_charts(make()))
+    return render_page(make(), drawn(make))
 
 
 def page_of(make: summaries.Make) -> Page:
@@ -98,6 +106,112 @@ def test_a_page_is_whole_and_needs_nothing_else(make: summaries.Make) -> None:
         if tag == "svg"
     )
     assert len(text) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "make", [summaries.asynchronous, summaries.jobs, summaries.failed_style, summaries.hostile]
+)
+def test_the_answer_is_the_first_thing_after_the_heading(make: summaries.Make) -> None:
+    made = make()
+    _, _, below = text_of(make).partition("</h1>")
+    shown, *_ = below.partition('<div class="state">')
+    paragraphs = re.findall(r"<p>(.*?)</p>", shown)
+    assert [unescape(each) for each in paragraphs] == answers(made)
+    assert re.fullmatch(r'\s*<div class="answer">(\s*<p>[^<]*</p>)+\s*</div>\s*', shown)
+
+
+def test_hostile_words_in_an_answer_are_escaped() -> None:
+    made = summaries.hostile()
+    usable = replace(made.cells[-1], verdict=made.cells[0].verdict)
+    alone = Summary(made.info, [usable])
+    assert summaries.HOSTILE in answers(alone)[0]
+    text = render_page(alone, [])
+    assert "<script" not in text
+    _, _, below = text.partition("</h1>")
+    answer, *_ = below.partition('<div class="state">')
+    assert escape(answers(alone)[0], quote=False) in answer
+
+
+def test_hostile_words_in_the_table_of_steps_are_escaped() -> None:
+    table = page_of(summaries.hostile).tables[1]
+    names = {row[0] for row in table[1:]}
+    assert any(summaries.HOSTILE in name for name in names)
+
+
+def steps_of(make: summaries.Make) -> tuple[list[str], list[dict[str, str]]]:
+    """The table of steps: its heads, and what stands under them in each row."""
+    heads, *rows = page_of(make).tables[1]
+    return heads[2:], [dict(zip(heads, row, strict=True)) for row in rows]
+
+
+def test_steps_that_no_cell_took_have_no_column() -> None:
+    heads, rows = steps_of(summaries.complete)
+    assert heads == ["processed", "seen", "mean delay of the result"]
+    assert len(rows) == len(summaries.complete().cells)
+    assert all("–" not in row.values() for row in rows)
+    heads, rows = steps_of(summaries.asynchronous)
+    assert heads == [
+        "accepted", "processed", "seen", "mean delay of the result", "in theory", "polls",
+        "empty polls", "other steps", "bytes to the server", "bytes from it", "connections held",
+    ]  # fmt: skip
+    for make in summaries.ALL:
+        heads, rows = steps_of(make)
+        assert heads == [head for head in STEPS if head in heads]
+        for head in heads:
+            assert any(row[head] != "–" for row in rows), (make, head)
+
+
+def test_the_table_of_steps_has_the_cells_figures() -> None:
+    made = summaries.asynchronous()
+    _, rows = steps_of(summaries.asynchronous)
+    assert [row["style"] for row in rows] == [
+        "rest", "rest-poll, every 20 ms", "rest-poll, long polls", "sse",
+    ]  # fmt: skip
+    for cell, row in zip(made.cells, rows, strict=True):
+        assert row["load"] == "200/s, 3 items, 50 ms work"
+        assert row["seen"] == f"{cell.latency.p50:.2f}"
+        assert row["processed"] == f"{cell.processed.p50:.2f}"
+        assert row["accepted"] == (f"{cell.ack.p50:.2f}" if cell.ack else "–")
+        assert cell.excess is not None
+        mean = cell.excess
+        delay = f"{mean.value:,.2f} [{mean.low:,.2f}, {mean.high:,.2f}]"
+        assert row["mean delay of the result"] == delay
+        assert cell.bytes_per_op is not None
+        assert row["bytes to the server"] == f"{cell.bytes_per_op[0]:,.0f}"
+    assert [row["polls"] for row in rows] == ["–", "3", "1", "–"]
+    assert [row["empty polls"] for row in rows] == ["–", "2", "–", "–"]
+    # After work of 50 ms polls every 20 ms find it at 60 ms; the others have no formula.
+    assert [row["in theory"] for row in rows] == ["–", "10.00 + a round trip", "–", "–"]
+    assert [row["other steps"] for row in rows] == ["–", "–", "–", "reconnects 0.01"]
+    assert {row["connections held"] for row in rows} == {"4"}
+
+
+def test_the_table_of_steps_tells_who_knew_when_and_what_it_took() -> None:
+    made = summaries.watch()
+    heads, rows = steps_of(summaries.watch)
+    assert {"first knew", "last knew", "bare loop", "server memory a subscriber"} <= set(heads)
+    assert "age of progress when seen" not in heads
+    for cell, row in zip(made.cells, rows, strict=True):
+        assert cell.watched is not None
+        assert row["first knew"] == f"{cell.watched.first.p50:.2f}"
+        assert row["last knew"] == f"{cell.watched.last.p50:.2f}"
+        assert row["bare loop"] == "0.04"
+        assert row["server memory a subscriber"] == "8.0 KiB"
+        stalled = cell.info["condition"]["stalled"]
+        assert row["server memory grew by"] == f"{3.0 * stalled:.1f} MiB"
+    heads, rows = steps_of(summaries.jobs)
+    ages = [row["age of progress when seen"] for row in rows]
+    assert ages == ["–", "–", "1.00", "1.00"]
+    # Jobs that were lost rank beyond the timeout, and are not left out.
+    assert rows[1]["seen"] == "> 2 s"
+
+
+def test_a_cell_without_trials_has_no_steps() -> None:
+    _, rows = steps_of(summaries.partial)
+    assert [row["style"] for row in rows] == ["rest"]
+    nothing = summaries.summary([summaries.not_run("rest", summaries.OPEN[0])])
+    text = render_page(nothing, [])
+    assert "steps-table" not in text
 
 
 def test_the_question_and_the_state_come_first() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from clients import catalog
 from harness.cli.paths import SCENARIOS
+from harness.condition import Condition
 from harness.plan import make_plan
 from harness.scenario import BadInput, Scenario, load_scenario
 from harness.variant import parse_variant
@@ -62,6 +63,119 @@ def test_a_block_has_every_cell_once_in_an_order_of_its_own() -> None:
     assert make_plan(scenario(repeats=5, seed=2)).trials != plan.trials
 
 
+ONE_LOAD = [{"model": "constant", "rate": [100]}]
+
+
+def test_axes_multiply() -> None:
+    axes: dict[str, Any] = {
+        "order": {"items": [1, 10], "attachment_bytes": [0, 1024]},
+        "service": {"time": "fixed", "mean_ms": [5.0, 50.0]},
+        "wire": {"codec": ["own", "protobuf"], "tls": [False, True], "compression": [False, True]},
+        "connection": {"kept": [True, False]},
+        "gateway": {"cuts_idle_s": [0.0, 1.0]},
+        "memory": {"remember": ["keys", "requests"]},
+    }
+    plan = make_plan(scenario(styles=["rest", "rest:httpx"], load=ONE_LOAD, repeats=1, **axes))
+    assert len(plan.cells) == 2 * 2**9
+    assert len({cell.id for cell in plan.cells}) == len(plan.cells)
+    assert plan.cells[0].id == "place.rest-aiohttp.constant-100.items-1.work-5ms"
+    assert plan.cells[-1].id == (
+        "place.rest-httpx.constant-100.items-10.attachment-1024.work-50ms.protobuf.tls.compressed"
+        ".new-connections.cut-idle-1s.remember-requests"
+    )
+    # Every style is asked the same.
+    by_style: dict[str, list[Condition]] = {}
+    for cell in plan.cells:
+        by_style.setdefault(cell.variant.name, []).append(cell.condition)
+    first, second = by_style.values()
+    assert first == second
+
+
+def test_ways_to_poll_concern_only_styles_that_poll() -> None:
+    polls = {"policy": ["fixed", "backoff", "long"], "interval_ms": [20.0, 100.0]}
+    plan = make_plan(scenario(styles=["rest", "rest-poll"], load=ONE_LOAD, poll=polls))
+    assert [cell.id.split(".", 3)[-1] for cell in plan.cells] == [
+        "items-3",
+        "items-3.poll-fixed-20ms",
+        "items-3.poll-fixed-100ms",
+        "items-3.poll-backoff-20ms",
+        "items-3.poll-backoff-100ms",
+        # An interval does not matter to a poll that is held back.
+        "items-3.poll-long-2000ms",
+    ]
+    assert all(not cell.skipped for cell in plan.cells)
+
+
+def test_subscribers_concern_only_watching() -> None:
+    watch = {"subscribers": [2, 10], "stalled": [0, 1]}
+    placed = make_plan(scenario(styles=["websocket"], load=ONE_LOAD, watch=watch))
+    assert [(c.condition.subscribers, c.condition.stalled) for c in placed.cells] == [(0, 0)]
+    watched = make_plan(
+        scenario(styles=["websocket"], load=ONE_LOAD, watch=watch, operation="watch")
+    )
+    assert [cell.id.split(".", 3)[-1] for cell in watched.cells] == [
+        "items-3.subscribers-2",
+        "items-3.subscribers-2.stalled-1",
+        "items-3.subscribers-10",
+        "items-3.subscribers-10.stalled-1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("style", "changes", "reason"),
+    [
+        ("rest", {"operation": "watch"}, "rest has no way to watch"),
+        ("noop", {"operation": "job"}, "noop has no way to job"),
+        ("zeromq", {"wire": {"compression": True}}, catalog.find("zeromq").lacks["compression"]),
+        (
+            "websocket",
+            {"memory": {"remember": "gateway"}},
+            catalog.find("websocket").lacks["gateway"],
+        ),
+    ],
+)
+def test_what_a_style_cannot_do_is_skipped_with_the_reason(
+    style: str, changes: dict[str, Any], reason: str
+) -> None:
+    plan = make_plan(scenario(styles=[style], load=ONE_LOAD, **changes))
+    assert [cell.skipped for cell in plan.cells] == [reason]
+    assert plan.trials == ()
+
+
+def test_a_cell_that_is_skipped_leaves_the_others_their_trials() -> None:
+    both = {"compression": [False, True]}
+    plan = make_plan(
+        scenario(
+            styles=["rest", "zeromq"],
+            load=ONE_LOAD,
+            wire=both,
+            memory={"remember": "gateway"},
+            repeats=2,
+        )
+    )
+    said = {cell.id: cell.skipped for cell in plan.cells}
+    assert [bool(why) for why in said.values()] == [False, False, True, True]
+    # All reasons, each only where it applies.
+    alone, together = list(said.values())[2:]
+    lacks = catalog.find("zeromq").lacks
+    assert alone == lacks["gateway"]
+    assert together == f"{lacks['compression']}; {lacks['gateway']}"
+    assert len(plan.trials) == 2 * 2
+    assert {trial.cell.variant.style for trial in plan.trials} == {"rest"}
+    assert plan.seconds == 4 * plan.trial_seconds
+
+
+def test_a_plan_of_nothing_but_skipped_cells_takes_no_time() -> None:
+    plan = make_plan(scenario(styles=["rest"], operation="watch"))
+    assert (plan.trials, plan.seconds) == ((), 0)
+
+
+def test_the_longest_work_is_part_of_a_trials_length() -> None:
+    none = make_plan(scenario()).trial_seconds
+    working = scenario(service={"time": "fixed", "mean_ms": [50.0, 2000.0]})
+    assert make_plan(working).trial_seconds == none + 2
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_scenarios_fit_their_budget(path: Path) -> None:
     plan = make_plan(load_scenario(path, {}))
@@ -75,11 +189,27 @@ def test_shipped_scenarios_fit_their_budget(path: Path) -> None:
         ({"budget_s": 10.0}, "budget_s: the plan comes to"),
         ({"load": [{"model": "constant", "rate": [1e6]}], "duration_s": 100.0}, "more than 50000"),
         ({"load": [{"model": "constant", "rate": [5, 5]}]}, "planned twice"),
+        ({"wire": {"codec": ["own", "own"]}}, "planned twice"),
+        ({"connection": {"kept": [True, True]}}, "planned twice"),
     ],
 )
 def test_plans_that_cannot_be_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         make_plan(scenario(**changes))
+
+
+def test_all_that_is_wrong_with_a_plan_is_said_once() -> None:
+    watch = {"subscribers": [1, 2], "stalled": [0, 1, 2]}
+    with pytest.raises(BadInput) as caught:
+        make_plan(scenario(operation="watch", watch=watch, budget_s=1.0))
+    *stalled, budget = caught.value.problems
+    assert [said.split(" cannot")[0] for said in stalled] == [
+        "scenario: watch.stalled: 1 of 1 subscribers",
+        "scenario: watch.stalled: 2 of 1 subscribers",
+        "scenario: watch.stalled: 2 of 2 subscribers",
+    ]
+    assert all(said.endswith("more watch.subscribers or fewer stalled") for said in stalled)
+    assert budget.startswith("scenario: budget_s: the plan comes to")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness import results
-from harness.results import OUTCOMES, Samples
+from harness.results import OUTCOMES, Samples, Sightings
 
 rows = st.lists(
     st.tuples(
@@ -75,6 +75,86 @@ def test_the_columns_are_those_that_are_documented(tmp_path: Path) -> None:
         assert f"`{word}`" in readme
 
 
+def test_steps_come_back_in_the_order_of_their_operations(tmp_path: Path) -> None:
+    written = replace(
+        samples([(n, n + 1, 0, 0, n + 2, 0, True, 0) for n in (10, 20, 30)]),
+        notes={"polls": np.array([3, 1, 2], np.int32), "retries": np.array([0, 0, 1], np.int32)},
+    )
+    # Written in any order, sorted by planned.
+    shuffled = {
+        name: getattr(written, name)[[2, 0, 1]]
+        for name in ("planned", "sent", "acked", "processed", "done", "outcome", "measured", "lane")
+    }
+    notes = {name: values[[2, 0, 1]] for name, values in written.notes.items()}
+    path = tmp_path / "1.parquet"
+    results.write_samples(path, replace(written, **shuffled, notes=notes))
+    read = results.read_samples(path)
+    assert {name: values.tolist() for name, values in read.notes.items()} == {
+        "polls": [3, 1, 2],
+        "retries": [0, 0, 1],
+    }
+    assert {values.dtype for values in read.notes.values()} == {np.dtype(np.int32)}
+    assert pq.read_table(path).column_names[-2:] == ["note_polls", "note_retries"]
+
+
+def test_sightings_come_back_as_they_were(tmp_path: Path) -> None:
+    path = results.sightings_path(results.trial_path(tmp_path, "c", 3))
+    assert path.name == "3.sightings.parquet"
+    for rows in ([], [(7, 1000, 5, 9), (3, 1001, 4, 8)]):
+        columns = list(zip(*rows, strict=True)) or [()] * 4
+        operation, subscriber, happened, seen = (np.array(c, np.int64) for c in columns)
+        written = Sightings(operation, subscriber.astype(np.int32), happened, seen)
+        results.write_sightings(path, written)
+        read = results.read_sightings(path)
+        assert read is not None
+        assert len(read) == len(rows)
+        for name in ("operation", "subscriber", "happened", "seen"):
+            before, after = getattr(written, name), getattr(read, name)
+            assert before.dtype == after.dtype, name
+            assert before.tolist() == after.tolist(), name
+    readme = (Path(__file__).parents[2] / "results" / "README.md").read_text()
+    for word in ("operation", "subscriber", "happened", "seen", "note_<step>"):
+        assert f"`{word}`" in readme
+    assert ".sightings.parquet" in readme
+
+
+def test_files_from_before_there_were_steps_and_sightings_are_read(tmp_path: Path) -> None:
+    path = results.trial_path(tmp_path, "c", 1)
+    results.write_samples(path, samples([(1, 2, 0, 0, 3, 0, True, 0)]))
+    assert results.read_samples(path).notes == {}
+    assert results.read_sightings(results.sightings_path(path)) is None
+
+
+def test_sightings_are_no_trial(tmp_path: Path) -> None:
+    results.write_json(tmp_path / "run.json", {"format": 1, "cells": [{"id": "c"}]})
+    path = results.trial_path(tmp_path, "c", 1)
+    results.write_samples(path, samples([]))
+    one = np.array([1], np.int64)
+    sightings = Sightings(one, one.astype(np.int32), one, one)
+    results.write_sightings(results.sightings_path(path), sightings)
+    assert results.open_run(tmp_path).trials == {"c": [path]}
+    assert len(results.load_run(tmp_path)) == 0
+
+
+def test_a_run_from_before_there_were_conditions_is_read(tmp_path: Path) -> None:
+    known = {
+        "items": 3,
+        "connections": 4,
+        "in_flight": 9,
+        "service_time": {"time": "fixed", "mean_ms": 2.5},
+        "timeout_s": 2.0,
+    }
+    cells = [{"id": "c", "condition": known}]
+    results.write_json(tmp_path / "run.json", {"format": 1, "cells": cells})
+    (cell,) = results.open_run(tmp_path).info["cells"]
+    condition = cell["condition"]
+    assert condition == {**condition, **known}
+    assert condition["asked"] == ["3 items", "2.5 ms work"]
+    assert (condition["how"], condition["kept"], condition["attempts"]) == ([], True, 1)
+    results.write_json(tmp_path / "run.json", {"format": 1, "cells": [cell]})
+    assert results.open_run(tmp_path).info["cells"] == [cell]
+
+
 def test_nothing_is_half_written(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     results.write_json(path, {"a": 1})
@@ -121,6 +201,16 @@ def test_a_notebook_gets_one_frame(tmp_path: Path) -> None:
     assert set(frame["cell"]) == {cell}
     assert frame["latency_ms"].dropna().tolist() == [2.0, 2.0]
     assert frame["outcome"].tolist().count("dropped") == 2
+
+
+def test_a_notebook_has_the_steps_of_trials_that_took_them(tmp_path: Path) -> None:
+    results.write_json(tmp_path / "run.json", {"format": 1, "cells": [{"id": "c"}]})
+    plain = samples([(1, 2, 0, 0, 3, 0, True, 0)])
+    noted = replace(plain, notes={"polls": np.array([4], np.int32)})
+    for trial, written in enumerate((plain, noted), 1):
+        results.write_samples(results.trial_path(tmp_path, "c", trial), written)
+    frame = results.load_run(tmp_path)
+    assert frame["note_polls"].dropna().tolist() == [4]
 
 
 def test_ten_trials_come_in_order(tmp_path: Path) -> None:

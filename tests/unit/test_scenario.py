@@ -162,3 +162,204 @@ def test_burst_has_its_own_keys(tmp_path: Path) -> None:
     load = load_scenario(path, {}).load[0]
     assert isinstance(load, BurstLoad)
     assert (load.rate, load.burst_size, load.every_s) == ([100], 5, 0.5)
+
+
+SECTIONS = """
+operation = "watch"
+[order]
+items = 5
+attachment_bytes = [0, 1024]
+[service]
+time = "exponential"
+mean_ms = [5, 50.5]
+[connection]
+kept = [true, false]
+[wire]
+codec = ["own", "json", "protobuf"]
+tls = true
+compression = [false, true]
+[poll]
+policy = "long"
+interval_ms = 250
+longest_ms = 10000
+[watch]
+subscribers = [10, 100]
+stalled = 1
+[gateway]
+cuts_idle_s = 1.5
+[memory]
+remember = ["nothing", "gateway"]
+[retry]
+attempts = 3
+timeout_s = 0.15
+"""
+
+
+def with_sections(text: str) -> str:
+    """The good scenario with sections before its load."""
+    head, _, load = GOOD.partition("[load]")
+    return f"{head}{text}[load]{load}"
+
+
+def test_every_section_is_read_and_one_value_is_a_list_of_one(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(with_sections(SECTIONS))
+    read = load_scenario(path, {})
+    assert read.operation == "watch"
+    assert (read.order.items, read.order.attachment_bytes) == ([5], [0, 1024])
+    assert (read.service.time, read.service.mean_ms) == ("exponential", [5.0, 50.5])
+    assert read.connection.kept == [True, False]
+    assert read.wire.codec == ["own", "json", "protobuf"]
+    assert (read.wire.tls, read.wire.compression) == ([True], [False, True])
+    assert (read.poll.policy, read.poll.interval_ms) == (["long"], [250.0])
+    assert read.poll.longest_ms == 10_000
+    assert (read.watch.subscribers, read.watch.stalled) == ([10, 100], [1])
+    assert read.gateway.cuts_idle_s == [1.5]
+    assert read.memory.remember == ["nothing", "gateway"]
+    assert (read.retry.attempts, read.retry.timeout_s) == (3, 0.15)
+
+
+def test_what_is_left_unsaid_is_usual(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(GOOD)
+    read = load_scenario(path, {})
+    assert read.operation == "place"
+    assert (read.service.time, read.service.mean_ms) == ("none", [0.0])
+    assert (read.wire.codec, read.wire.tls, read.wire.compression) == (["own"], [False], [False])
+    assert (read.connection.kept, read.gateway.cuts_idle_s) == ([True], [0.0])
+    assert (read.memory.remember, read.retry.attempts) == (["keys"], 1)
+
+
+def test_mistakes_of_every_section_at_once(tmp_path: Path) -> None:
+    said = problems(
+        with_sections(
+            """
+operation = "wacth"
+[order]
+attachment_bytes = [0, 5000000]
+[service]
+time = "fixed"
+[connection]
+kept = [true, false, true]
+keppt = true
+[wire]
+codec = ["own", "msgpack"]
+tls = "yes"
+compresion = true
+[poll]
+policy = ["fixed", "sometimes"]
+interval_ms = [0.5, 20]
+longest_ms = inf
+[watch]
+subscribers = [0, 6000]
+stalled = -1
+[gateway]
+cuts_idle_s = []
+[memory]
+remember = "all"
+[retry]
+attempts = 0
+timeout_s = 0
+[polls]
+policy = "fixed"
+"""
+        ),
+        tmp_path,
+    )
+    assert all(problem.startswith("s.toml: ") for problem in said)
+    keys = sorted(problem.split(": ")[1] for problem in said)
+    assert keys == [
+        "connection.keppt",
+        "connection.kept",
+        "gateway.cuts_idle_s",
+        "memory.remember",
+        "operation",
+        "order.attachment_bytes[1]",
+        "poll.interval_ms[0]",
+        "poll.longest_ms",
+        "poll.policy[1]",
+        "polls",
+        "retry.attempts",
+        "retry.timeout_s",
+        "service.mean_ms",
+        "watch.stalled",
+        "watch.subscribers[0]",
+        "watch.subscribers[1]",
+        "wire.codec[1]",
+        "wire.compresion",
+        "wire.tls",
+    ]
+    words = {key: problem for problem in said for key in [problem.split(": ")[1]]}
+    assert words["operation"].endswith("input should be 'place', 'job' or 'watch', not 'wacth'")
+    assert words["connection.keppt"].endswith("unknown key; did you mean 'kept'?")
+    assert words["wire.compresion"].endswith("unknown key; did you mean 'compression'?")
+    assert words["polls"].endswith("unknown key; did you mean 'poll'?")
+    assert "'own', 'json' or 'protobuf', not 'msgpack'" in words["wire.codec[1]"]
+    assert "'fixed', 'backoff' or 'long', not 'sometimes'" in words["poll.policy[1]"]
+    assert "'nothing', 'keys', 'requests' or 'gateway', not 'all'" in words["memory.remember"]
+    assert "less than or equal to 4194304, not 5000000" in words["order.attachment_bytes[1]"]
+    assert "less than or equal to 5000, not 6000" in words["watch.subscribers[1]"]
+    assert words["gateway.cuts_idle_s"].endswith("needs at least one value")
+
+
+@pytest.mark.parametrize(
+    ("lines", "wrong"),
+    [
+        ('time = "fixed"', True),
+        ('time = "exponential"\nmean_ms = 0', True),
+        ('time = "fixed"\nmean_ms = [50, 0]', True),
+        ("mean_ms = 50", True),
+        ('time = "none"\nmean_ms = [0, 50]', True),
+        ('time = "fixed"\nmean_ms = [50, 5]', False),
+        ('time = "none"\nmean_ms = 0', False),
+        ('time = "none"', False),
+    ],
+)
+def test_work_has_a_length_if_and_only_if_there_is_work(
+    tmp_path: Path, lines: str, wrong: bool
+) -> None:
+    text = f"{GOOD}[service]\n{lines}\n"
+    if wrong:
+        (said,) = problems(text, tmp_path)
+        assert said == (
+            's.toml: service.mean_ms: goes together with time = "fixed" or "exponential",'
+            " and is above 0"
+        )
+    else:
+        path = tmp_path / "s.toml"
+        path.write_text(text)
+        load_scenario(path, {})
+
+
+def test_a_wrong_kind_of_work_is_one_mistake(tmp_path: Path) -> None:
+    for length in ("", "mean_ms = 5\n", "mean_ms = 0\n"):
+        (said,) = problems(f'{GOOD}[service]\ntime = "fixd"\n{length}', tmp_path)
+        assert said.startswith("s.toml: service.time: input should be 'none', 'fixed'")
+
+
+OWN = """
+class Mine:
+    async def open(self, target, lanes, sink, wire): ...
+    async def drop(self, lane): ...
+    async def close(self): ...
+    async def place(self, lane, order, call): ...
+"""
+
+
+def test_drivers_of_ones_own_stand_beside_the_styles(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(OWN)
+    path = tmp_path / "s.toml"
+    path.write_text(GOOD)
+    read = load_scenario(path, {"--driver": [f"{mine}:Mine", f"{mine}:Mine=again"]})
+    assert read.styles == ["rest", f"{mine}:Mine", f"{mine}:Mine=again"]
+    said = problems(GOOD, tmp_path, driver=[f"{mine}:Mine", f"{mine}:Mime"])
+    assert said == ["--driver: mine.py has no class 'Mime'; it has: Mine"]
+    twice = problems(GOOD, tmp_path, driver=[f"{mine}:Mine", f"{mine}:Mine"])
+    assert len(twice) == 1
+    assert "is there twice; a label tells two apart" in twice[0]
+    in_file = GOOD.replace('["rest"]', f'["rest", "{tmp_path}/nowhere.py:Mine"]')
+    (said_of_file,) = problems(in_file, tmp_path)
+    assert said_of_file == (
+        "s.toml: styles[1]: nowhere.py cannot be read: No such file or directory"
+    )

@@ -57,6 +57,6 @@ class Place:
                     return await self._driver_asks(lane, order, call)
             except TimeoutError:
                 self._sink.noted(call.operation, "retries")
-                if call.held is not None and call.held.lane < 0:
-                    lane = call.resume(lane)
+                # It may rest, or have resumed on another lane than it began with.
+                lane = call.resume(lane)
         return await self._driver_asks(lane, order, call)
