@@ -180,6 +180,10 @@ def _cannot(operation: str, variant: Variant, condition: Condition) -> str:
 
 def _check(plan: Plan) -> None:
     problems = []
+    if "watch" in plan.scenario.model_fields_set and plan.scenario.operation != "watch":
+        problems.append(
+            'scenario: watch: only with operation = "watch"; take the section out, or set it'
+        )
     ids = [cell.id for cell in plan.cells]
     problems += [
         f"scenario: cell {repeated} is planned twice; take one of the two out"

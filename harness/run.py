@@ -269,7 +269,9 @@ class _OneTrial:
         self._journal.sample(self._trial, served, "before_open")
         await generator.open(self._spec(address))
         pids = {**served, "generator": generator.process.pid}
-        ports = [await asyncio.to_thread(wire.listening_ports, pid) for pid in pids.values()]
+        # Behind a gateway the service's own port would count everything twice.
+        ends = [pid for role, pid in pids.items() if role != "server" or "gateway" not in pids]
+        ports = [await asyncio.to_thread(wire.listening_ports, pid) for pid in ends]
         began = generator.send()
         self._journal.event("trial_started", str(began), self._trial)
         watching = [

@@ -69,7 +69,9 @@ def _own_driver(path: Path, name: str) -> catalog.Entry:
     if name not in classes:
         raise LookupError(f"{path} has no class {name!r}; it has: {', '.join(classes) or 'none'}")
     methods = {n.name for n in classes[name].body if isinstance(n, ast.AsyncFunctionDef)}
-    if missing := {"open", "drop", "close", "place"} - methods:
+    # What a class inherits is not to be seen in its own source.
+    inherits = bool(classes[name].bases)
+    if not inherits and (missing := {"open", "drop", "close", "place"} - methods):
         raise LookupError(
             f"{path}: {name} lacks {', '.join(sorted(missing))} (see Driver and Places in"
             " clients/base.py)"

@@ -81,7 +81,9 @@ class _Speaker:
         return said + self._repeats(cells)
 
     def _name(self, cell: CellResult) -> str:
-        return self._labels[cell.info["id"]]
+        name = self._labels[cell.info["id"]]
+        # A job's sentences say the gateway themselves.
+        return name.partition(", idle cut")[0] if self._operation == "job" else name
 
     def _each(self, cells: Sequence[CellResult], figure: Callable[[CellResult], str]) -> str:
         return "; ".join(f"{self._name(c)} {text}" for c in cells if (text := figure(c)))
@@ -159,7 +161,7 @@ class _Speaker:
             base = usual[what][1] if usual else None
             alike = what == "latency" and first is not None and _overlap(first, cell)
             told = base and math.isfinite(base) and math.isfinite(value) and not alike
-            parts.append(f"{words} ({value / base:.2f} times)" if base and told else words)
+            parts.append(f"{words}, {value / base:.2f} times as much" if base and told else words)
         return ", ".join(parts)
 
     def _repeats(self, cells: Sequence[CellResult]) -> list[str]:
@@ -275,6 +277,8 @@ def _last_and_price(cell: CellResult) -> str:
     if cell.info["condition"]["stalled"] and cell.server_memory:
         grown = cell.server_memory["window_end"] - cell.server_memory["window_start"]
         parts.append(f"the server grew by {grown / 2**20:,.1f} MiB")
+        if cell.connections is not None:
+            parts.append(f"{cell.connections} connections stood at the end")
     return ", ".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from xml.etree import ElementTree
@@ -17,7 +18,10 @@ from harness.analysis.verdicts import Code, Reason
 from harness.report import look
 from harness.report.charts import make_charts, standalone
 from harness.report.drawing import TICKS, _apart, _legible
+from harness.report.frame import Frame
+from harness.report.growth_charts import payload_charts, watch_charts
 from harness.report.panels import Chart, Series
+from harness.report.step_charts import step_charts, traffic_charts
 from harness.report.words import labels
 from tests.unit import summaries
 
@@ -232,7 +236,7 @@ def test_every_file_is_svg_that_works_alone(make: summaries.Make) -> None:
 def test_drawing_is_deterministic_and_leaves_no_trace(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    once = [standalone(chart) for chart in make_charts(summaries.complete())]
+    once = [standalone(chart) for chart in drawn(summaries.complete)]
     monkeypatch.setitem(matplotlib.rcParams, "lines.linewidth", 9.0)
     assert [standalone(chart) for chart in make_charts(summaries.complete())] == once
     assert matplotlib.rcParams["lines.linewidth"] == 9.0
@@ -257,6 +261,24 @@ def test_ticks_whose_labels_would_touch_are_left_out() -> None:
     assert _legible(TICKS, 80) == list(TICKS)
     assert _legible(TICKS, 40) == [50.0, 90.0, 99.0, 99.99]
     assert _legible([], 10) == []
+
+
+def steps_of(cells: Sequence[CellResult]) -> Chart:
+    """The chart of steps alone."""
+    (chart,) = step_charts(Frame.of(summaries.summary(cells)))
+    return chart
+
+
+def traffic_of(cells: Sequence[CellResult]) -> Chart:
+    """The chart of bytes alone."""
+    (chart,) = traffic_charts(Frame.of(summaries.summary(cells)))
+    return chart
+
+
+def deliveries_of(cells: Sequence[CellResult]) -> Chart:
+    """The chart of deliveries alone."""
+    (chart,) = watch_charts(Frame.of(summaries.summary(cells)))
+    return chart
 
 
 def by_cell(chart: Chart) -> dict[str, Series]:
@@ -301,7 +323,7 @@ def test_steps_of_a_style_that_acknowledges_early_do_not_end_early() -> None:
         (cell,) = cells = [summaries.cell("sse", summaries.OPEN[0], (), early, worked)]
         assert cell.ack is not None
         assert cell.ack.p50 == 1.5
-        chart = charts_of(summaries.summary(cells))["steps"]
+        chart = steps_of(cells)
         if seen:
             (one,) = chart.series
             assert one.y[-1] == max(one.y) == cell.latency.p50 > 50
@@ -317,7 +339,7 @@ def test_steps_of_too_few_operations_do_not_blame_the_service() -> None:
         for n in (1, 2, 3)
     ]
     cells = [summaries.cell("sse", summaries.OPEN[0], (), few)]
-    chart = charts_of(summaries.summary(cells))["steps"]
+    chart = steps_of(cells)
     assert [m.why for m in chart.missing] == ["too few operations"]
 
 
@@ -328,7 +350,7 @@ def test_steps_and_traffic_are_drawn_only_where_there_is_something_to_tell() -> 
     ]  # fmt: skip
     acked = [replace(t, ack=t.latency) for t in summaries.one_cell().cells[0].trials]
     cells = [summaries.cell("rest", summaries.OPEN[0], (), acked)]
-    assert "steps" in charts_of(summaries.summary(cells))
+    assert steps_of(cells).name == "steps"
 
 
 def test_traffic_is_the_cells_bytes_in_two_parts() -> None:
@@ -355,7 +377,7 @@ def test_traffic_that_was_not_counted_is_named() -> None:
         summaries.cell("rest", summaries.OPEN[0], (), counted, fresh),
         summaries.cell("websocket", summaries.OPEN[0]),
     ]
-    chart = charts_of(summaries.summary(cells))["traffic"]
+    chart = traffic_of(cells)
     assert [(one.label, one.y) for one in chart.series] == [("rest", (100, 200))]
     assert [(m.label, m.why) for m in chart.missing] == [
         ("rest, new connections", "not counted: connections come and go"),
@@ -410,7 +432,7 @@ def test_deliveries_that_not_all_saw_end_the_line() -> None:
     floor = Reason(Code.GENERATOR_BOUND, "trial 1: a bare epoll loop needs 9 ms of 10 ms")
     died = Reason(Code.SERVER_DIED, "trial 1: the server ended with code 1")
     cells = [cell(1000, math.inf), cell(100, 10.0, floor), cell(10, 2.0), cell(1, 1.0, died)]
-    last, first = charts_of(summaries.summary(cells))["deliveries"].panels
+    last, first = deliveries_of(cells).panels
     (one,) = last.series
     assert (one.x, one.y) == ((10.0, 100.0), (2.0, 10.0))
     # What the generator spoilt is named, and the line keeps its colour for what holds.
@@ -418,10 +440,10 @@ def test_deliveries_that_not_all_saw_end_the_line() -> None:
     assert one.look.colour != "invalid"
     assert one.figures == "10 subscribers 2 ms, 100 subscribers 10 ms"
     assert first.series[0].x == (10.0, 100.0)
-    spoilt = charts_of(summaries.summary([cell(100, 10.0, floor)]))["deliveries"].series
+    spoilt = deliveries_of([cell(100, 10.0, floor)]).series
     assert {each.said for each in spoilt} == {"sse (invalid)"}
     assert {each.look.colour for each in spoilt} == {"invalid"}
-    unseen = charts_of(summaries.summary([cell(100, math.inf)]))["deliveries"]
+    unseen = deliveries_of([cell(100, math.inf)])
     assert {m.why for m in unseen.missing} == {"not within the timeout"}
 
 
@@ -430,12 +452,12 @@ def test_latency_grows_with_the_orders_where_there_are_sizes_enough() -> None:
         summaries.cell("rest", summaries.OPEN[0], condition=replace(summaries.USUAL, items=items))
         for items in (100, 1, 10)
     ]
-    (panel,) = charts_of(summaries.summary(cells))["payload"].panels
-    (one,) = panel.series
+    (payload,) = payload_charts(Frame.of(summaries.summary(cells)))
+    (one,) = payload.series
     by_items = {float(c.info["condition"]["items"]): c.latency.p50 for c in cells}
     assert dict(zip(one.x, one.y, strict=True)) == by_items
     assert one.x == (1.0, 10.0, 100.0)
-    assert "payload" not in charts_of(summaries.summary(cells[:2]))
+    assert payload_charts(Frame.of(summaries.summary(cells[:2]))) == []
 
 
 def test_a_gateways_cpu_has_its_own_part() -> None:

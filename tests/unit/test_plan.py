@@ -108,7 +108,9 @@ def test_ways_to_poll_concern_only_styles_that_poll() -> None:
 
 def test_subscribers_concern_only_watching() -> None:
     watch = {"subscribers": [2, 10], "stalled": [0, 1]}
-    placed = make_plan(scenario(styles=["websocket"], load=ONE_LOAD, watch=watch))
+    with pytest.raises(BadInput, match='watch: only with operation = "watch"'):
+        make_plan(scenario(styles=["websocket"], load=ONE_LOAD, watch=watch))
+    placed = make_plan(scenario(styles=["websocket"], load=ONE_LOAD))
     assert [(c.condition.subscribers, c.condition.stalled) for c in placed.cells] == [(0, 0)]
     watched = make_plan(
         scenario(styles=["websocket"], load=ONE_LOAD, watch=watch, operation="watch")
