@@ -25,7 +25,7 @@ class PollWay:
             case "long":
                 return "long polls"
             case "backoff":
-                return f"backoff from {self.interval_ms:g} ms"
+                return f"backoff {self.interval_ms:g} ms"
         return f"every {self.interval_ms:g} ms"
 
 
@@ -40,6 +40,8 @@ class Condition:
     work_mean_ms: float = 0.0
     subscribers: int = 0
     stalled: int = 0
+    cut_idle_s: float = 0.0
+    """A gateway in between cuts connections that are idle for so long; 0: there is none."""
 
     codec: str = ""
     """Empty for the style's own."""
@@ -49,8 +51,6 @@ class Condition:
     """Whether connections are used again."""
     poll: PollWay | None = None
     """None for styles that do not poll."""
-    cut_idle_s: float = 0.0
-    """A gateway in between cuts connections that are idle for so long; 0: there is none."""
     remember: str = "keys"
     """What a repeat is known by: `nothing`, idempotency `keys`, also the `requests`' ids, or those
     alone, in a `gateway` in front of a service that forgets."""
@@ -100,6 +100,8 @@ class Condition:
             parts.append(counted(self.subscribers, "subscriber"))
         if self.stalled:
             parts.append(f"{self.stalled} of them stalled")
+        if self.cut_idle_s:
+            parts.append(f"through a gateway that cuts after {self.cut_idle_s:g} s idle")
         return parts
 
     @property
@@ -114,7 +116,6 @@ class Condition:
                 ("TLS", self.tls),
                 ("compressed", self.compression),
                 ("new connections", not self.kept),
-                (f"idle cut at {self.cut_idle_s:g} s", self.cut_idle_s > 0),
             )
             if said
         ]

@@ -81,9 +81,7 @@ class _Speaker:
         return said + self._repeats(cells)
 
     def _name(self, cell: CellResult) -> str:
-        name = self._labels[cell.info["id"]]
-        # A job's sentences say the gateway themselves.
-        return name.partition(", idle cut")[0] if self._operation == "job" else name
+        return self._labels[cell.info["id"]]
 
     def _each(self, cells: Sequence[CellResult], figure: Callable[[CellResult], str]) -> str:
         return "; ".join(f"{self._name(c)} {text}" for c in cells if (text := figure(c)))
@@ -190,24 +188,22 @@ class _Speaker:
         return said
 
     def _job(self) -> list[str]:
+        def cut(group: Group) -> bool:
+            return any(cell.info["condition"]["cut_idle_s"] for cell in group.cells)
+
         said = []
-        for group in self._groups:
-            through: dict[float, list[CellResult]] = {}
-            for cell in group.cells:
-                through.setdefault(cell.info["condition"]["cut_idle_s"], []).append(cell)
-            direct = through.pop(0.0, [])
-            for limit, cells in through.items():
-                where = f"{group.title}, through a gateway that cuts what is idle for {limit:g} s"
-                whole = [self._name(c) for c in cells if c.counts.done == c.counts.planned]
-                broken = self._each(
-                    [c for c in cells if c.counts.done < c.counts.planned],
-                    lambda c: f"({c.counts.done} of {c.counts.planned})",
-                )
-                told = [f"every job was answered by {'; '.join(whole)}."] if whole else []
-                told += [f"{'Not' if whole else 'not'} every one by {broken}."] if broken else []
-                said.append(f"{where}: {' '.join(told)}")
-            where = f"{group.title}, without a gateway" if through else group.title
-            said += self._told(where, direct, _job_figures)
+        for group in sorted(self._groups, key=cut, reverse=True):
+            if not cut(group):
+                said += self._told(group.title, group.cells, _job_figures)
+                continue
+            whole = [self._name(c) for c in group.cells if c.counts.done == c.counts.planned]
+            broken = self._each(
+                [c for c in group.cells if c.counts.done < c.counts.planned],
+                lambda c: f"({c.counts.done} of {c.counts.planned})",
+            )
+            told = [f"every job was answered by {'; '.join(whole)}."] if whole else []
+            told += [f"{'Not' if whole else 'not'} every one by {broken}."] if broken else []
+            said.append(f"{group.title}: {' '.join(told)}")
         return said
 
 

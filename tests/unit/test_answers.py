@@ -368,12 +368,12 @@ def test_a_change_that_not_all_saw_has_no_last() -> None:
 def test_a_job_that_was_lost_behind_a_gateway_is_said_to_be() -> None:
     through, direct, *_ = answers(summaries.jobs())
     assert through == (
-        "200/s, through a gateway that cuts what is idle for 1 s:"
+        "200/s, through a gateway that cuts after 1 s idle:"
         " every job was answered by sse."
         " Not every one by rest (0 of 120)."
     )
     assert direct.startswith(
-        "200/s, without a gateway: rest held 17 connections, told no progress,"
+        "200/s: rest held 17 connections, told no progress,"
     )
     assert "sse held 8 connections, progress was 1.00 ms old when seen" in direct
     assert direct.endswith("330 µs of CPU and 1,600 bytes a job.")
@@ -403,10 +403,10 @@ def test_gateways_of_different_patience_are_kept_apart() -> None:
         cell_of("rest", replace(worked, cut_idle_s=5.0), operation="job"),
     ]
     said = answers(summaries.summary(cells))
-    through = "200/s, through a gateway that cuts what is idle for"
+    through = "200/s, through a gateway that cuts after"
     assert said[:2] == [
-        f"{through} 1 s: not every one by rest (0 of 40).",
-        f"{through} 5 s: every job was answered by rest.",
+        f"{through} 1 s idle: not every one by rest (0 of 40).",
+        f"{through} 5 s idle: every job was answered by rest.",
     ]
 
 
@@ -425,7 +425,7 @@ def test_a_broken_job_that_is_invalid_carries_no_count() -> None:
     assert cells[1].verdict.status is Status.INVALID
     said = text(summaries.summary(cells))
     assert "of 120" not in said
-    assert "Not used here: rest, idle cut at 1 s (invalid)." in said
+    assert re.search(r"Not used here: rest.*\(invalid\)", said)
 
 
 def test_styles_that_have_no_way_are_named_as_skipped() -> None:
