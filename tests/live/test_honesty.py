@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from benchmarks.trial import During
 from clients import catalog
@@ -57,7 +58,7 @@ def longest(samples: Samples, start: str, end: str) -> float:
 
 
 async def with_frozen_server(rig: Rig, entry: Entry, folder: Path, in_flight: int) -> Samples:
-    """4 s at 300/s, the server frozen for one of them."""
+    """3 s at 300/s, the server frozen for one of them."""
     server = await start_server(rig, Serving(entry.style))
     samples = await trial(
         rig,
@@ -66,7 +67,7 @@ async def with_frozen_server(rig: Rig, entry: Entry, folder: Path, in_flight: in
         folder,
         during=freezing(rig, server.process),
         load=constant(300.0),
-        duration_s=4.0,
+        duration_s=3.0,
         timeout_s=60.0,
         in_flight=in_flight,
     )
@@ -80,14 +81,17 @@ def test_a_frozen_server_shows_in_every_styles_p99(
     samples = run(with_frozen_server(rig, entry, tmp_path, in_flight=1024))
     result = summarize_trial(samples, 1, 60.0)
     assert result.counts.imbalances == []
-    # A quarter of the operations was planned while nothing answered.
+    # A third of the operations was planned while nothing answered.
     assert result.latency.p99 > 500
     assert longest(samples, "sent", "done") > 0.9 * FREEZE_S
 
 
+@pytest.mark.parametrize("style", ["rest", "websocket", "webhook"])
 def test_a_frozen_server_with_a_small_window_is_censored_never_small(
-    entry: Entry, rig: Rig, run: Run, tmp_path: Path
+    style: str, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
+    # The window is the generator's: one of each kind of lane.
+    entry = catalog.find(style)
     samples = run(with_frozen_server(rig, entry, tmp_path, in_flight=16))
     result = summarize_trial(samples, 1, 60.0)
     assert result.counts.imbalances == []
@@ -209,5 +213,7 @@ def test_late_answers_are_counted_and_stay_timed_out(
     )
     counts = accounts.count(samples)
     assert counts.timed_out == counts.sent == counts.planned == 50
+    # Where the answer comes by itself it comes also to who no longer waits.
+    pushed = entry.style in ("sse", "webhook")
     framed = isinstance(driver_named(entry.driver), FramedDriver)
-    assert (counts.late > 0) == framed
+    assert (counts.late > 0) == (framed or pushed)

@@ -11,6 +11,7 @@ import uvloop
 from orders.model import Confirmation, Order
 from orders.service import OrderService
 from orders.store import MemoryStore
+from servers.base import Bind, Desk
 
 
 class WrongService(OrderService):
@@ -21,9 +22,8 @@ class WrongService(OrderService):
         self._every = every
         self._count = 0
 
-    async def place(self, order: Order) -> Confirmation:
-        """See OrderService.place."""
-        confirmation = await super().place(order)
+    def _confirm(self, order: Order, order_id: str) -> Confirmation:
+        confirmation = super()._confirm(order, order_id)
         self._count += 1
         if self._count % self._every:
             return confirmation
@@ -34,7 +34,7 @@ async def main() -> None:
     """Serve until standard input ends."""
     style, every = sys.argv[1], int(sys.argv[2])
     module = importlib.import_module(f"servers.{style.replace('-', '_')}")
-    listening = await module.start(WrongService(every), "127.0.0.1", 0)
+    listening = await module.start(Desk(WrongService(every)), Bind())
     print(json.dumps({"event": "ready", "address": listening.address}), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await listening.stop()

@@ -372,9 +372,7 @@ def test_a_job_that_was_lost_behind_a_gateway_is_said_to_be() -> None:
         " every job was answered by sse."
         " Not every one by rest (0 of 120)."
     )
-    assert direct.startswith(
-        "200/s: rest held 17 connections, told no progress,"
-    )
+    assert direct.startswith("200/s: rest held 17 connections, told no progress,")
     assert "sse held 8 connections, progress was 1.00 ms old when seen" in direct
     assert direct.endswith("330 µs of CPU and 1,600 bytes a job.")
 
