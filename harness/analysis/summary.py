@@ -1,6 +1,7 @@
 """From a run on disk to what its report says: one Cell each, trials put together. Pure."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -44,6 +45,8 @@ class CellResult:
     throughput_per_s: float | None
     latency: Distribution
     ack: Distribution | None
+    round_trip_ms: float
+    """From sent to the receipt, the mean of each trial, in the middle of them."""
     service_time: Distribution
     send_lag_us: Distribution
     processed: Distribution
@@ -66,6 +69,13 @@ class CellResult:
     latency_by_percentile: Sequence[tuple[float, float]]
     verdict: Verdict
 
+    @property
+    def expected_excess_ms(self) -> float | None:
+        """What theory has for the excess, with the round trip that was seen."""
+        if math.isnan(self.round_trip_ms):
+            return None
+        return expected_excess_ms(self.info["condition"], self.round_trip_ms)
+
     def to_json(self) -> dict[str, Any]:
         """As in summary.json."""
         lag = self.send_lag_us.to_json()
@@ -80,7 +90,8 @@ class CellResult:
             "send_lag_us": {"p50": lag["p50"], "p99": lag["p99"]},
             "processed_ms": self.processed.to_json(),
             "excess_ms": self.excess.to_json() if self.excess else None,
-            "expected_excess_ms": _rounded(expected_excess_ms(self.info["condition"])),
+            "round_trip_ms": _rounded(self.round_trip_ms),
+            "expected_excess_ms": _rounded(self.expected_excess_ms),
             "notes_per_op": {name: round(value, 4) for name, value in self.notes.items()},
             "progress_ms": self.progress.to_json() if self.progress else None,
             "watched": _watched_json(self.watched),
@@ -193,6 +204,7 @@ def put_together(
         throughput_per_s=middle([t.throughput_per_s for t in trials]) if trials else None,
         latency=middle_distribution([t.latency for t in trials]),
         ack=middle_distribution(acks) if acks else None,
+        round_trip_ms=middle([t.round_trip_ms for t in trials]),
         service_time=middle_distribution([t.service_time for t in trials]),
         send_lag_us=middle_distribution([t.send_lag_us for t in trials]),
         processed=middle_distribution([t.processed for t in trials]),

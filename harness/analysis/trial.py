@@ -1,5 +1,6 @@
 """From one trial's samples to its figures. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,8 @@ class TrialResult:
     sent_in_all: int
     """Operations sent, warm-up included."""
     ack: Distribution | None
+    round_trip_ms: float
+    """The mean from sent to the receipt; NaN without receipts."""
     service_time: Distribution
     send_lag_us: Distribution
     implausible: Sequence[str]
@@ -109,6 +112,9 @@ def summarize_trial(
             if acked.any()
             else None
         ),
+        round_trip_ms=float((samples.acked[acked] - samples.sent[acked]).mean() / 1e6)
+        if acked.any()
+        else math.nan,
         service_time=distribution((samples.done[done] - samples.sent[done]) / 1e6, counts.sent),
         send_lag_us=distribution((samples.sent[sent] - samples.planned[sent]) / 1e3, counts.sent),
         implausible=accounts.implausible(samples),

@@ -141,7 +141,7 @@ def _step_figures(cell: CellResult, timeout_s: float) -> list[str]:
         delay = f"{mean.value:,.2f}"
         if math.isfinite(mean.low):
             delay += f" [{mean.low:,.2f}, {mean.high:,.2f}]"
-    theory = expected_excess_ms(cell.info["condition"])
+    theory, bare = cell.expected_excess_ms, expected_excess_ms(cell.info["condition"])
     others = [
         f"{name.replace('_', ' ')} {count(value)}"
         for name, value in cell.notes.items()
@@ -153,7 +153,7 @@ def _step_figures(cell: CellResult, timeout_s: float) -> list[str]:
         p50(cell.processed),
         p50(cell.latency),
         delay,
-        "–" if theory is None else f"{theory:,.2f} + a round trip",
+        "–" if theory is None else f"{theory:,.2f} (without a round trip {bare:,.2f})",
         count(cell.notes.get("polls")),
         count(cell.notes.get("empty_polls")),
         ", ".join(others) or "–",

@@ -76,6 +76,7 @@ def trial(
         latency=distribution(latency, planned),
         latency_values=(latency, planned),
         ack=None,
+        round_trip_ms=math.nan,
         service_time=distribution(latency * 0.9, counts.sent),
         send_lag_us=distribution(np.full(counts.sent, 80.0), counts.sent),
         implausible=(),
@@ -108,6 +109,7 @@ def with_work(
         processed=distribution(processed, planned),
         excess_ms=seen - processed,
         ack=acked,
+        round_trip_ms=2.0 if acked is not None else math.nan,
     )
 
 

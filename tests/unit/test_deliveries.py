@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harness.analysis.accounts import Counts
@@ -516,3 +516,19 @@ def test_a_cell_without_any_of_it_is_json_all_the_same() -> None:
         assert shown["notes_per_op"] == {}
         assert shown["server_memory_bytes"] == {}
     assert put_together(put([]).info, [], Verdict()).excess is None
+
+
+@given(st.floats(0.5, 500.0), st.floats(0.5, 500.0), st.floats(0.0, 5.0), st.integers(0, 2**32 - 1))
+@settings(max_examples=20, derandomize=True)
+def test_half_of_the_round_trip_comes_before_the_question(
+    mean: float, interval: float, round_trip: float, seed: int
+) -> None:
+    """By following each order: its question n is at the server at n i + r / 2."""
+    assume(0.02 < interval / mean < 50)
+    work = np.random.default_rng(seed).exponential(mean, 4000)
+    polls = np.maximum(1, np.ceil((work - round_trip / 2) / interval))
+    late = polls * interval + round_trip - work
+    spread = 5 * late.std() / math.sqrt(len(work))
+    assert abs(late.mean() - exponential_excess(mean, interval, round_trip)) <= spread + 1e-9
+    one = fixed_excess(work[0], interval, round_trip)
+    assert one == pytest.approx(late[0], abs=1e-6 * max(1.0, late[0]) + interval * 1e-6)

@@ -181,7 +181,12 @@ def test_the_table_of_steps_has_the_cells_figures() -> None:
     assert [row["polls"] for row in rows] == ["–", "3", "1", "–"]
     assert [row["empty polls"] for row in rows] == ["–", "2", "–", "–"]
     # After work of 50 ms polls every 20 ms find it at 60 ms; the others have no formula.
-    assert [row["in theory"] for row in rows] == ["–", "10.00 + a round trip", "–", "–"]
+    assert [row["in theory"] for row in rows] == [
+        "–",
+        "12.00 (without a round trip 10.00)",
+        "–",
+        "–",
+    ]
     assert [row["other steps"] for row in rows] == ["–", "–", "–", "reconnects 0.01"]
     assert {row["connections held"] for row in rows} == {"4"}
 
