@@ -39,7 +39,8 @@ NO_GATEWAY = {"gateway": "the gateway of P1 speaks HTTP/1.1 request and reply"}
 ENTRIES = (
     Entry("rest", "aiohttp", "clients.rest_aiohttp:RestAiohttp", "fastapi"),
     Entry("rest", "httpx", "clients.rest_httpx:RestHttpx", "fastapi"),
-    Entry("rest-h2", "httpx", "clients.rest_httpx:RestH2", "hypercorn", lacks=NO_GATEWAY),
+    Entry("rest-h2", "h2", "clients.rest_h2:RestH2", "hypercorn", lacks=NO_GATEWAY),
+    Entry("rest-h2", "httpx", "clients.rest_httpx:RestHttpxH2", "hypercorn", lacks=NO_GATEWAY),
     Entry("grpc-unary", "grpcio", "clients.grpc_unary:GrpcUnary", "grpcio", lacks=NO_GATEWAY),
     Entry(
         "grpc-stream",

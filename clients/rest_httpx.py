@@ -1,5 +1,5 @@
 """`rest:httpx`: HTTP/1.1 by httpx, one connection a lane (its shared pool is far slower); and
-`rest-h2:httpx`: the same over HTTP/2, where many operations share a lane."""
+`rest-h2:httpx`: the same over HTTP/2."""
 
 import asyncio
 import gzip
@@ -12,13 +12,6 @@ from clients.encryption import client_context
 from clients.rest import confirmation_in, context_headers, orders_url
 from orders.model import Confirmation, Order
 from protos.codecs import JSON
-
-
-def _ended(error: httpx.RemoteProtocolError) -> bool:
-    """Whether a connection just ended, in HTTP/2 by a GOAWAY without an error."""
-    return any(
-        words in str(error) for words in ("disconnected", "ConnectionTerminated error_code:0")
-    )
 
 
 class RestHttpx:
@@ -89,8 +82,18 @@ class RestHttpx:
         )
 
 
-class RestH2(RestHttpx):
-    """The same over HTTP/2, also without TLS (prior knowledge, RFC 9113 section 3.3)."""
+class RestHttpxH2(RestHttpx):
+    """The same over HTTP/2, also without TLS (prior knowledge, RFC 9113 section 3.3).
 
-    multiplexes = True
+    One exchange at a time on a connection: httpx hands answers out in the order in which they are
+    waited for, so that on a shared one an operation would wait for others. See clients/rest_h2.py.
+    """
+
     http2: ClassVar[bool] = True
+
+
+def _ended(error: httpx.RemoteProtocolError) -> bool:
+    """Whether a connection just ended, in HTTP/2 by a GOAWAY without an error."""
+    return any(
+        words in str(error) for words in ("disconnected", "ConnectionTerminated error_code:0")
+    )

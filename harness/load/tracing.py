@@ -22,12 +22,13 @@ from protos.spans import exporter_for
 log = logging.getLogger(__name__)
 
 BATCH = 512
+WRITE_LIMIT_S = 30.0
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 def write_spans(dest: str, spec: TrialSpec, contexts: Contexts, samples: Samples) -> None:
     """Hand a client span for every operation on to `dest` (see exporter_for). What cannot be
-    handed on is logged, and given up: a trial does not fail by it."""
+    handed on, or not in WRITE_LIMIT_S, is logged and given up: a trial does not fail by it."""
     to_wall_ns = time.time_ns() - time.monotonic_ns()
     try:
         exporter = exporter_for(dest)
@@ -36,8 +37,10 @@ def write_spans(dest: str, spec: TrialSpec, contexts: Contexts, samples: Samples
         return
     spans = client_spans(spec, contexts, samples, to_wall_ns)
     written = 0
+    end = time.monotonic() + WRITE_LIMIT_S
     while batch := list(itertools.islice(spans, BATCH)):
-        if exporter.export(batch) is not SpanExportResult.SUCCESS:
+        late = time.monotonic() > end
+        if late or exporter.export(batch) is not SpanExportResult.SUCCESS:
             log.error("only %d of %d spans went to %s", written, len(samples), dest)
             break
         written += len(batch)
