@@ -135,6 +135,9 @@ def prepare(options: argparse.Namespace) -> tuple[Plan, dict[str, str], Path]:
         problems.append(f"--out: {folder} is a file; name a folder that does not exist")
     elif folder.exists() and any(folder.iterdir()):
         problems.append(f"--out: {folder} is not empty; name a folder that does not exist")
+    trace = _trace(options.trace)
+    if trace is not None and "://" not in trace and not Path(trace).parent.is_dir():
+        problems.append(f"--trace: {Path(trace).parent} is no folder; name a file in one that is")
     if problems or plan is None:
         raise BadInput(problems)
     return plan, targets, folder

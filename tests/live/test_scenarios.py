@@ -226,3 +226,12 @@ def test_a_driver_without_a_service_asks_for_one(tmp_path: Path) -> None:
     code, _, err = bench_done("run", "smoke", "--driver", f"{mine}:Mine", "--out", str(out))
     assert code == 2
     assert "--target mine=ADDRESS" in err
+
+
+def test_spans_need_a_folder_to_go_to(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    spans = tmp_path / "nowhere" / "spans.jsonl"
+    code, _, err = bench_done("run", "smoke", "--trace", str(spans), "--out", str(out))
+    assert code == 2
+    assert f"--trace: {spans.parent} is no folder" in err
+    assert not out.exists()
