@@ -21,7 +21,7 @@ def step_charts(frame: Frame) -> list[Chart]:
         known = {name: value for name, value in steps.items() if math.isfinite(value)}
         if "seen" not in known:
             few = math.isnan(cell.latency.p50)
-            why = "too few operations" if few else "half of the results were not seen in time"
+            why = "too few operations" if few else "half not seen in time"
             return frame.missing(cell, why)
         figures = " / ".join(number(known.get(name)) for name in ("accepted", "processed", "seen"))
         return frame.series(cell, list(known), list(known.values()), "ms", figures)
