@@ -6,12 +6,9 @@ machine, and what is called back is signed.
 """
 
 import asyncio
-import gzip
-import io
 import secrets
 import socket
 import time
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -26,6 +23,7 @@ from orders.model import Confirmation, Order, Update
 from protos.codec import MalformedReply
 from protos.codecs import BY_MEDIA_TYPE, JSON
 from protos.http import CALLBACK, CALLBACKS_PATH, ORDERS_PATH, PROBLEM_JSON
+from protos.packing import unpacked
 from protos.problems import Refusal, from_http, to_http
 from protos.signature import MAX_CALLBACK_BYTES, TOLERANCE_S, message_id, verified
 
@@ -365,19 +363,8 @@ def _update_in(headers: Mapping[str, str], body: bytes) -> Update:
     if codec is None:
         raise Refusal("unsupported_type", f"content type is none of {', '.join(BY_MEDIA_TYPE)}")
     if headers.get("Content-Encoding") == "gzip":
-        body = _unpacked(body)
+        body = unpacked(body, MAX_CALLBACK_BYTES)
     try:
         return codec.decode_update(body)
     except MalformedReply as error:
         raise Refusal("malformed", str(error)) from None
-
-
-def _unpacked(body: bytes) -> bytes:
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(body)) as packed:
-            unpacked = packed.read(MAX_CALLBACK_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise Refusal("malformed", f"not gzip: {error}") from None
-    if len(unpacked) > MAX_CALLBACK_BYTES:
-        raise Refusal("too_large", f"a callback has at most {MAX_CALLBACK_BYTES} bytes")
-    return unpacked

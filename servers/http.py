@@ -2,9 +2,7 @@
 
 import asyncio
 import gzip
-import io
 import socket
-import zlib
 from collections.abc import Awaitable, Callable, Mapping
 
 import uvicorn
@@ -19,6 +17,7 @@ from protos.codecs import BY_MEDIA_TYPE, JSON
 from protos.context import NOTHING, Context
 from protos.frames import MAX_FRAME_BYTES
 from protos.http import PROBLEM_JSON, REQUEST_ID, TRACEPARENT
+from protos.packing import unpacked
 from protos.problems import Problem, Refusal, to_http
 from servers.base import Bind, Listening, refusal
 
@@ -104,7 +103,7 @@ async def body_of(request: Request) -> bytes:
         case None | "identity":
             return body
         case "gzip":
-            return _unpacked(body)
+            return unpacked(body, MAX_FRAME_BYTES)
         case other:
             raise Refusal("unsupported_type", f"content encoding {other!r} is not gzip")
 
@@ -122,17 +121,6 @@ def problem(refused: Problem) -> Response:
     """A problem as an answer."""
     status, body = to_http(refused)
     return Response(body, status, media_type=PROBLEM_JSON)
-
-
-def _unpacked(body: bytes) -> bytes:
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(body)) as packed:
-            unpacked = packed.read(MAX_FRAME_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise Refusal("malformed", f"not gzip: {error}") from None
-    if len(unpacked) > MAX_FRAME_BYTES:
-        raise _too_large()
-    return unpacked
 
 
 def _too_large() -> Refusal:
