@@ -306,7 +306,7 @@ def test_interrupted_after_two_trials(run: Run, tmp_path: Path) -> None:
         assert len(read_samples(path)) > 0
     assert (out / "report.html").exists()
     statuses = [c["verdict"]["status"] for c in summary(out)["cells"]]
-    assert statuses.count("skipped") == 2
+    assert statuses.count("skipped") == len(statuses) - 2 > 0
     run(until("no process is left", lambda: not marked(mark)))
 
 
