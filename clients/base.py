@@ -111,6 +111,9 @@ class Call:
     operation: int
     context: Context = NOTHING
     held: Held | None = None
+    key: str = ""
+    """What a message is about, where many are about one: a broker keeps those of a key in order.
+    Empty: the order's own idempotency key."""
 
     def rest(self) -> None:
         """See Held.rest; a call that came without `held` keeps its lane."""
@@ -133,6 +136,10 @@ class Sink(Protocol):
         Late and repeated arrivals are welcome: they feed the ledger. `origin` names the process or
         subscriber that saw it where that is not the driver itself.
         """
+
+    def failed(self, operation: int, error: DriverError) -> None:
+        """Note that an operation that was submitted failed. May be called by any thread, as
+        `arrived` may."""
 
     def noted(self, operation: int, name: str, by: int = 1) -> None:
         """Count a step that belongs to a style: `polls`, `empty_polls`, `attempts`..."""
@@ -178,8 +185,17 @@ class Places(Driver, Protocol):
 class Ingests(Driver, Protocol):
     """A driver that can fire orders as a producer (O2)."""
 
+    producer: int
+    """The number in the stamp of every message (protos.stamp), 1 to 2**63 - 1, unlike that of any
+    other producer; the sequence beside it is the operation's number."""
+
     async def submit(self, batch: Sequence[tuple[Order, Call]]) -> None:
-        """Hand over a batch; every acknowledgement and completion comes through the sink."""
+        """Hand over messages, in this order; not called again before it returns.
+
+        It may return before they are acknowledged. What becomes of each goes to the sink, once:
+        `arrived` with ACKED, or with SENT (the instant it left this process's hands) where nobody
+        acknowledges; or `failed`. May wait for room in the library's own buffers.
+        """
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,13 @@ class Bind:
     certificate: str | None = None
     key: str | None = None
     compression: bool = False
+    broker: str = ""
+    """The broker from which a style that has one takes its orders (protos.broker)."""
+    worker: int = 0
+    workers: int = 1
+    """Which of how many processes that share the orders this is."""
+    paused: bool = False
+    """Whether a worker takes nothing before it is told to drain."""
 
     @property
     def shown_host(self) -> str:
@@ -47,6 +54,35 @@ class Listening:
 
     address: str
     stop: Callable[[], Awaitable[None]]
+    drain: "Callable[[Drain], Awaitable[Drained]] | None" = None
+    """Of a worker at a broker: take what is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """What a worker is to do when no more will be sent."""
+
+    limit_s: float
+    """How long it may take until nothing is left."""
+    arrivals: str
+    """The file that gets the rows of protos.arrivals."""
+    read_again: bool = False
+    """Whether to try to read all messages once more, as a new consumer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """How a worker left its broker."""
+
+    received: int
+    """Messages with a stamp, or damaged, that it was done with."""
+    left: int
+    """Messages that the broker still held for the workers when the limit was reached; 0 where all
+    is consumed."""
+    read_again: int | None = None
+    """Messages that a new consumer could read from the beginning, after all were consumed."""
+    lag: Sequence[tuple[int, int]] = ()
+    """(instant, messages that this worker was behind), some times a second."""
 
 
 class Desk:

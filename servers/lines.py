@@ -16,8 +16,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Coroutine
-from typing import NoReturn
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
 
 import uvloop
 
@@ -59,16 +59,16 @@ def say(event: str, **fields: object) -> None:
         print(json.dumps({"event": event, **fields}), flush=True)
 
 
-def end_wanted() -> asyncio.Event:
-    """Set once standard input ends, or SIGTERM or SIGINT comes."""
+def end_wanted(told: Callable[[dict[str, Any]], None] = lambda _: None) -> asyncio.Event:
+    """Set once standard input ends, or SIGTERM or SIGINT comes; `told` gets each JSON line of it."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
 
     def watch_stdin() -> None:
-        while os.read(0, 4096):
-            pass
+        for line in sys.stdin.buffer:
+            loop.call_soon_threadsafe(told, json.loads(line))
         loop.call_soon_threadsafe(ended.set)
 
     threading.Thread(target=watch_stdin, daemon=True).start()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from clients.base import Milestone
+from clients.base import DriverError, Milestone
 from harness.rig.server import Server
 from orders.model import Item, Order, Update
 
@@ -23,12 +23,17 @@ class ListSink:
     arrivals: list[tuple[int, Milestone, int, str]] = field(default_factory=list)
     notes: Counter[tuple[int, str]] = field(default_factory=Counter)
     sightings: list[tuple[Update, int, int]] = field(default_factory=list)
+    failures: list[tuple[int, DriverError]] = field(default_factory=list)
 
     def arrived(
         self, operation: int, milestone: Milestone, instant_ns: int, origin: str = ""
     ) -> None:
         """See Sink.arrived."""
         self.arrivals.append((operation, milestone, instant_ns, origin))
+
+    def failed(self, operation: int, error: DriverError) -> None:
+        """See Sink.failed."""
+        self.failures.append((operation, error))
 
     def noted(self, operation: int, name: str, by: int = 1) -> None:
         """See Sink.noted."""

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -103,12 +103,22 @@ class Rig:
         await asyncio.to_thread(self._warden.wait)
 
     async def spawn(
-        self, name: str, argv: Sequence[str], cpus: Sequence[int] | None = None
+        self,
+        name: str,
+        argv: Sequence[str],
+        cpus: Sequence[int] | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        speaks: bool = True,
     ) -> Process:
-        """Start a command, on `cpus` only where given. Raises RigError."""
+        """Start a command, on `cpus` only where given. Raises RigError.
+
+        `env` comes on top of this process's own environment. What does not speak JSON lines
+        (`speaks` false) has its standard output in the log as well.
+        """
         loop = asyncio.get_running_loop()
         child_in, our_in = os.pipe()
-        our_out, child_out = os.pipe()
         if self._logs is None:
             child_err = os.dup(2)
         else:
@@ -116,6 +126,9 @@ class Rig:
             child_err = os.open(
                 self._logs / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644
             )
+        our_out, child_out = os.pipe()
+        if not speaks:
+            os.dup2(child_err, child_out)
         stdout = asyncio.StreamReader(limit=LINE_LIMIT)
         transport, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(stdout), os.fdopen(our_out, "rb")
@@ -126,8 +139,8 @@ class Rig:
             "op": "spawn",
             "id": number,
             "argv": list(argv),
-            "cwd": None,
-            "env": None,
+            "cwd": None if cwd is None else str(cwd),
+            "env": None if env is None else {**os.environ, **env},
             "cpus": None if cpus is None else list(cpus),
         }
         try:
@@ -157,9 +170,12 @@ class Rig:
             if known is process:
                 warden.send(self._link, {"op": "signal", "id": key, "signal": int(number)})
 
-    async def stop(self, process: Process) -> int:
-        """End a process by ending its input, by force after STOP_LIMIT_S; returns its exit code."""
+    async def stop(self, process: Process, number: signal.Signals | None = None) -> int:
+        """End a process by ending its input, and by a signal where given; by force after
+        STOP_LIMIT_S. Returns its exit code."""
         process.end_input()
+        if number is not None:
+            self.signal(process, number)
         try:
             return await asyncio.wait_for(asyncio.shield(process.exited), STOP_LIMIT_S)
         except TimeoutError:
