@@ -10,9 +10,12 @@ from harness.load_process import LoadProcess
 from harness.results import Samples, read_samples
 from harness.rig.placement import this_machine
 from harness.rig.process import Process, Rig
+from harness.rig.server import Server, drain
 
 During = Callable[[Process, int], Awaitable[None]]
 """(generator, start instant) while a trial runs."""
+
+DRAIN_LIMIT_S = 120.0
 
 SPEC = TrialSpec(
     cell="benchmark",
@@ -39,10 +42,11 @@ async def one_trial(
     folder: Path,
     during: During | None = None,
     cpus: Sequence[int] | None = this_machine().generator,
+    workers: Sequence[Server] = (),
 ) -> Samples:
     """The samples of one trial; their health says what CPU the generator used.
 
-    Raises TrialFailed if there are none.
+    `workers` at a broker are drained before its end. Raises TrialFailed if there are no samples.
     """
     path = folder / f"{secrets.token_hex(8)}.parquet"
     spec = replace(spec, samples_path=str(path), key_prefix=f"{secrets.token_hex(6)}-")
@@ -53,7 +57,8 @@ async def one_trial(
         if during is not None:
             await during(generator.process, began)
         await generator.drained()
-        await generator.finish()
+        taken = await drain(workers, folder, DRAIN_LIMIT_S)
+        await generator.finish([each.file for each in taken])
     finally:
         await rig.stop(generator.process)
     return read_samples(path)

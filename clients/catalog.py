@@ -27,6 +27,8 @@ class Entry:
     """Connections that a lane holds."""
     speaks: str = ""
     """The style whose server it talks to, where that is not its own."""
+    broker: str = ""
+    """What stands between it and its server: `kafka` or `rabbitmq`; empty for nothing."""
     lacks: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -35,6 +37,12 @@ ABILITIES = ("tls", "compression", "protobuf", "json", "gateway", "notices_death
 gateway that remembers. `notices_death`: an operation that waits fails when its server is gone."""
 
 NO_GATEWAY = {"gateway": "the gateway of P1 speaks HTTP/1.1 request and reply"}
+
+AT_A_BROKER = {
+    "tls": "the brokers that a run starts do not encrypt; give the address of one that does",
+    "notices_death": "it is the broker that it is connected to, not the service",
+    **NO_GATEWAY,
+}
 
 ENTRIES = (
     Entry("rest", "aiohttp", "clients.rest_aiohttp:RestAiohttp", "fastapi"),
@@ -89,6 +97,43 @@ ENTRIES = (
         "clients.webhook:Webhook",
         "fastapi",
         lacks={"notices_death": "it holds no connection while it waits"},
+    ),
+    Entry(
+        "kafka",
+        "aiokafka",
+        "clients.kafka_aiokafka:KafkaAiokafka",
+        "aiokafka",
+        operations=("place", "job", "ingest", "watch"),
+        broker="kafka",
+        lacks=AT_A_BROKER,
+    ),
+    Entry(
+        "kafka",
+        "confluent",
+        "clients.kafka_confluent:KafkaConfluent",
+        "confluent",
+        operations=("place", "job", "ingest"),
+        speaks="kafka-confluent",
+        broker="kafka",
+        lacks=AT_A_BROKER,
+    ),
+    Entry(
+        "rabbitmq",
+        "aio-pika",
+        "clients.rabbitmq_aio_pika:RabbitmqAioPika",
+        "aio-pika",
+        operations=("place", "job", "ingest", "watch"),
+        broker="rabbitmq",
+        lacks={"compression": "AMQP has none", **AT_A_BROKER},
+    ),
+    Entry(
+        "rabbitmq",
+        "asyncio",
+        "clients.rabbitmq_asyncio:RabbitmqAsyncio",
+        "aio-pika",
+        operations=("place", "job", "ingest"),
+        broker="rabbitmq",
+        lacks={"compression": "AMQP has none", **AT_A_BROKER},
     ),
     Entry("noop", "none", "clients.noop:Noop", "", operations=("place",)),
 )

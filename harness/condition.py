@@ -29,6 +29,64 @@ class PollWay:
         return f"every {self.interval_ms:g} ms"
 
 
+DURABILITY = {
+    "A": "class A: nothing is promised",
+    "B": "class B: one node has it, not flushed",
+    "C": "class C: two of three nodes have it, not flushed",
+    "D": "class D: two of three nodes have it on disk",
+    "flushed": "one node has it on disk",
+}
+"""What an acknowledgement promises, in words. A to D are protos.broker.Durability; a service that
+commits to PostgreSQL before it answers is none of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerWay:
+    """How a style that has a broker uses it; see protos.broker.BrokerAddress. The defaults are what
+    a cell's name leaves out, but for its durability."""
+
+    durability: str = "B"
+    partitions: int = 4
+    workers: int = 1
+    """Processes that share the orders."""
+    prefetch: int = 100
+    commit: str = "batch"
+    safe: bool = True
+    linger_ms: float = 0.0
+    batch_bytes: int = 16_384
+    replies: str = "queue"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """As options of an address."""
+        return {name: value for name, value in asdict(self).items() if name != "workers"}
+
+    @property
+    def slugs(self) -> list[str]:
+        """As parts of a cell's id."""
+        return [f"class-{self.durability.lower()}"] + [slug for slug, _ in self._unusual().values()]
+
+    @property
+    def words(self) -> list[str]:
+        """What is not as usual, as a reader would say it."""
+        return [words for _, words in self._unusual().values()]
+
+    def _unusual(self) -> dict[str, tuple[str, str]]:
+        said = {
+            "partitions": (f"partitions-{self.partitions}", counted(self.partitions, "partition")),
+            "workers": (f"workers-{self.workers}", counted(self.workers, "worker")),
+            "prefetch": (f"prefetch-{self.prefetch}", f"prefetch {self.prefetch}"),
+            "commit": (f"commit-{self.commit}", f"commit {self.commit}"),
+            "safe": ("unsafe", "unsafe producer"),
+            "linger_ms": (f"linger-{self.linger_ms:g}ms", f"linger {self.linger_ms:g} ms"),
+            "batch_bytes": (f"batch-{self.batch_bytes}", f"batches of {size(self.batch_bytes)}"),
+            "replies": (f"replies-{self.replies}", f"{self.replies} replies"),
+        }
+        usual = asdict(BrokerWay())
+        own = asdict(self)
+        return {name: both for name, both in said.items() if own[name] != usual[name]}
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """The defaults are what a scenario leaves unsaid, and what a cell's name leaves out."""
@@ -51,9 +109,13 @@ class Condition:
     """Whether connections are used again."""
     poll: PollWay | None = None
     """None for styles that do not poll."""
+    broker: BrokerWay | None = None
+    """None for styles without one."""
+    store: str = "memory"
+    """Where a service keeps its orders: `memory`, or `postgres`, committed before it answers."""
     remember: str = "keys"
     """What a repeat is known by: `nothing`, idempotency `keys`, also the `requests`' ids, or those
-    alone, in a `gateway` in front of a service that forgets."""
+    alone, in a `gateway` in front of a service that forgets; `redis`: as `requests`, in Redis."""
 
     @property
     def slugs(self) -> list[str]:
@@ -81,6 +143,10 @@ class Condition:
         ]
         if self.poll is not None:
             parts.append(self.poll.slug)
+        if self.broker is not None:
+            parts += self.broker.slugs
+        if self.store != "memory":
+            parts.append(f"store-{self.store}")
         if self.cut_idle_s:
             parts.append(f"cut-idle-{self.cut_idle_s:g}s")
         if self.remember != "keys":
@@ -108,6 +174,10 @@ class Condition:
     def how(self) -> list[str]:
         """How the style does it, in words; empty where it is done as the style does by itself."""
         parts = [self.poll.words] if self.poll is not None else []
+        if self.broker is not None:
+            parts += self.broker.words
+        if self.store != "memory":
+            parts.append({"postgres": "PostgreSQL"}.get(self.store, self.store))
         if self.codec:
             parts.append({"json": "JSON"}.get(self.codec, self.codec))
         parts += [
@@ -126,11 +196,26 @@ class Condition:
                 parts.append("remembers")
             case "gateway":
                 parts.append("gateway remembers")
+            case "redis":
+                parts.append("Redis remembers")
         return parts
+
+    @property
+    def durability(self) -> str:
+        """What a client may count on when it has an answer; a key of DURABILITY."""
+        if self.broker is not None:
+            return self.broker.durability
+        return "flushed" if self.store == "postgres" else "A"
 
     def to_json(self) -> dict[str, Any]:
         """As in run.json."""
-        return {**asdict(self), "asked": self.asked, "how": self.how}
+        return {
+            **asdict(self),
+            "asked": self.asked,
+            "how": self.how,
+            "durability": self.durability,
+            "durability_words": DURABILITY[self.durability],
+        }
 
 
 def counted(number: int, what: str) -> str:

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from harness.load.messages import TrialSpec
@@ -54,10 +55,13 @@ class LoadProcess:
         length = START_DELAY_S + spec.warm_up_s + spec.duration_s + spec.timeout_s
         await self._expect("drained", length + END_GRACE_S, progress)
 
-    async def finish(self) -> dict[str, Any]:
+    async def finish(self, arrivals: Sequence[Path] = ()) -> dict[str, Any]:
         """Let it close its connections and wait until its samples are on disk; returns its health.
-        Raises TrialFailed."""
-        self.process.say(json.dumps({"event": "close"}) + "\n")
+
+        `arrivals`: the files of the workers that took its messages. Raises TrialFailed.
+        """
+        files = [str(path) for path in arrivals]
+        self.process.say(json.dumps({"event": "close", "arrivals": files}) + "\n")
         return await self._expect("end", END_GRACE_S, None)
 
     async def _expect(

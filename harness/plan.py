@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from harness.condition import Condition, PollWay
+from harness.condition import BrokerWay, Condition, PollWay
 from harness.scenario import BadInput, BurstLoad, ClosedLoad, Load, Scenario
 from harness.variant import Variant, parse_variant
+from protos.broker import Durability
 
 TRIAL_OVERHEAD_S = 2.0
 """Starting and stopping a server and a generator, as seen on two cores; for the estimate only."""
+BROKER_START_S = 8.0
+"""Starting a broker from the cache, likewise."""
 MAX_OPERATIONS = 50_000_000
 
 
@@ -65,6 +68,16 @@ class Cell:
     skipped: str = ""
     """Why it is not run: what the style cannot do."""
 
+    @property
+    def parts(self) -> list[str]:
+        """What must run beside its service, by name."""
+        found = [self.variant.entry.broker] if self.condition.broker is not None else []
+        if self.condition.store == "postgres":
+            found.append("postgres")
+        if self.condition.remember == "redis":
+            found.append("redis")
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -89,9 +102,24 @@ class Plan:
         return self.scenario.warm_up_s + self.scenario.duration_s + tail + TRIAL_OVERHEAD_S
 
     @property
+    def parts(self) -> dict[str, int]:
+        """What must run beside the services, by name, and on how many nodes."""
+        needed: dict[str, int] = {}
+        for cell in (trial.cell for trial in self.trials):
+            for part in cell.parts:
+                nodes = 1
+                if cell.condition.broker is not None and part == cell.variant.entry.broker:
+                    asked = getattr(self.scenario.broker, f"{part}_nodes")
+                    nodes = max(asked, Durability(cell.condition.broker.durability).nodes)
+                needed[part] = max(nodes, needed.get(part, 1))
+        return needed
+
+    @property
     def seconds(self) -> float:
         """The planned length of the run."""
-        return len(self.trials) * self.trial_seconds
+        brokers = [part for part in self.parts if part in ("kafka", "rabbitmq")]
+        starting = BROKER_START_S + self.scenario.broker.warm_up_s if brokers else 0.0
+        return len(brokers) * starting + len(self.trials) * self.trial_seconds
 
 
 def make_plan(scenario: Scenario) -> Plan:
@@ -140,6 +168,7 @@ def _conditions(scenario: Scenario, variant: Variant) -> Iterator[Condition]:
                 for policy, interval in product(poll.policy, poll.interval_ms)
             )
         )
+    has_broker = bool(variant.entry.broker)
     axes: dict[str, Sequence[Any]] = {
         "items": order.items if order.file is None else [None],
         "attachment_bytes": order.attachment_bytes,
@@ -151,11 +180,32 @@ def _conditions(scenario: Scenario, variant: Variant) -> Iterator[Condition]:
         "compression": wire.compression,
         "kept": scenario.connection.kept,
         "poll": ways,
+        "broker": _broker_ways(scenario, variant) if has_broker else [None],
+        "store": ["memory"] if has_broker else scenario.service.store,
         "cut_idle_s": scenario.gateway.cuts_idle_s,
         "remember": scenario.memory.remember,
     }
     for values in product(*axes.values()):
         yield Condition(work_time=scenario.service.time, **dict(zip(axes, values, strict=True)))
+
+
+def _broker_ways(scenario: Scenario, variant: Variant) -> list[BrokerWay]:
+    """The product of what a broker's users can choose, as far as it concerns this broker."""
+    broker = scenario.broker
+    kafka = variant.entry.broker == "kafka"
+    axes: dict[str, Sequence[Any]] = {
+        "durability": broker.durability,
+        "partitions": broker.partitions,
+        "workers": broker.workers,
+        "prefetch": broker.prefetch,
+        "commit": broker.commit,
+        "safe": broker.safe,
+        # RabbitMQ's producers do not wait for more, and Kafka has no direct replies.
+        "linger_ms": broker.linger_ms if kafka else [0.0],
+        "batch_bytes": broker.batch_bytes if kafka else [16_384],
+        "replies": ["queue"] if kafka else broker.replies,
+    }
+    return [BrokerWay(**dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
 
 
 def _cell(scenario: Scenario, variant: Variant, load: LoadPoint, condition: Condition) -> Cell:
@@ -184,6 +234,19 @@ def _check(plan: Plan) -> None:
         problems.append(
             'scenario: watch: only with operation = "watch"; take the section out, or set it'
         )
+    scenario = plan.scenario
+    ingests = scenario.operation == "ingest"
+    if "ingest" in scenario.model_fields_set and not ingests:
+        problems.append(
+            'scenario: ingest: only with operation = "ingest"; take the section out, or set it'
+        )
+    if scenario.fault is not None and not all(cell.condition.broker for cell in plan.cells):
+        problems.append(
+            "scenario: fault: it is a broker that is killed, and not every style has one; take the"
+            " others out of styles"
+        )
+    if ingests and any(isinstance(load, ClosedLoad) and load.think_s for load in scenario.load):
+        problems.append("scenario: load.think_s: a producer does not think; take it out")
     ids = [cell.id for cell in plan.cells]
     problems += [
         f"scenario: cell {repeated} is planned twice; take one of the two out"

@@ -75,6 +75,22 @@ class Sightings:
         return len(self.operation)
 
 
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """One row for each message that a worker was done with; a worker's rows are in that order."""
+
+    producer: Ints
+    """As stamped; 0 where there was no stamp that could be read."""
+    sequence: Ints
+    at: Ints
+    partition: npt.NDArray[np.int32]
+    worker: npt.NDArray[np.int32]
+    intact: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that becomes it when the block ends well."""
@@ -149,6 +165,13 @@ def _plain(values: npt.NDArray[Any], kind: "pa.DataType") -> "pa.Array":
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
 
 
+def _bits(values: npt.NDArray[np.bool_]) -> "pa.Array":
+    import pyarrow as pa
+
+    packed = np.packbits(values, bitorder="little")
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(packed)])
+
+
 def write_samples(path: Path, samples: Samples) -> None:
     """Write one trial's Parquet file, whole."""
     import pyarrow as pa
@@ -161,10 +184,6 @@ def write_samples(path: Path, samples: Samples) -> None:
         happened = np.packbits(values != 0, bitorder="little")
         buffers = [pa.py_buffer(happened), pa.py_buffer(values)]
         return pa.Array.from_buffers(pa.int64(), len(values), buffers)
-
-    def bits(values: npt.NDArray[np.bool_]) -> "pa.Array":
-        packed = np.packbits(values, bitorder="little")
-        return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(packed)])
 
     ends = np.cumsum([0, *map(len, OUTCOMES)], dtype=np.int32)
     words = pa.StringArray.from_buffers(
@@ -179,7 +198,7 @@ def write_samples(path: Path, samples: Samples) -> None:
         "processed": instants(samples.processed),
         "done": instants(samples.done),
         "outcome": pa.DictionaryArray.from_arrays(outcome, words),
-        "measured": bits(samples.measured[order]),
+        "measured": _bits(samples.measured[order]),
         "lane": _plain(samples.lane[order], pa.int32()),
         **{
             NOTE + name: _plain(np.ascontiguousarray(values[order]), pa.int32())
@@ -257,6 +276,34 @@ def read_sightings(path: Path) -> Sightings | None:
     return Sightings(**{name: table[name].to_numpy() for name in table.column_names})
 
 
+def write_arrivals(path: Path, arrivals: Arrivals) -> None:
+    """Write one trial's arrivals beside its samples, whole."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {
+        "producer": _plain(arrivals.producer, pa.int64()),
+        "sequence": _plain(arrivals.sequence, pa.int64()),
+        "at": _plain(arrivals.at, pa.int64()),
+        "partition": _plain(arrivals.partition, pa.int32()),
+        "worker": _plain(arrivals.worker, pa.int32()),
+        "intact": _bits(arrivals.intact),
+    }
+    table = pa.Table.from_arrays(list(columns.values()), names=list(columns))
+    with whole(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+
+
+def read_arrivals(path: Path) -> Arrivals | None:
+    """The arrivals beside a trial's samples; None where it has none."""
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        return None
+    table = pq.read_table(path)
+    return Arrivals(**{name: table[name].to_numpy() for name in table.column_names})
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run as it stands on disk. `trials` maps a cell's id to its trial files in order."""
@@ -276,6 +323,11 @@ def trial_path(folder: Path, cell: str, number: int) -> Path:
 def sightings_path(samples_path: Path) -> Path:
     """Where the sightings of a trial are, by the path of its samples."""
     return samples_path.with_suffix(".sightings.parquet")
+
+
+def arrivals_path(samples_path: Path) -> Path:
+    """Where the arrivals of a trial are, by the path of its samples."""
+    return samples_path.with_suffix(".arrivals.parquet")
 
 
 def open_run(folder: Path) -> Run:

@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -35,9 +35,12 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
+T = TypeVar("T")
+Axis = Annotated[list[T], BeforeValidator(_listed), Field(min_length=1)]
+"""Values that are tried one after the other; one value alone needs no list."""
 Rate = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Rates = Annotated[list[Rate], BeforeValidator(_listed), Field(min_length=1)]
+Rates = Axis[Rate]
 Switch = Annotated[list[bool], BeforeValidator(_listed), Field(min_length=1, max_length=2)]
 
 
@@ -51,9 +54,7 @@ class ClosedLoad(Section):
     """`users` that each wait for their answer, think, and ask again."""
 
     model: Literal["closed"]
-    users: Annotated[
-        list[Annotated[int, Field(ge=1, le=100_000)]], BeforeValidator(_listed), Field(min_length=1)
-    ]
+    users: Axis[Annotated[int, Field(ge=1, le=100_000)]]
     think_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 0.0
 
 
@@ -93,14 +94,8 @@ class OrderShape(Section):
     """The orders that are placed: `items` lines each, or those of a JSON Lines `file`; and a
     document of `attachment_bytes` with each."""
 
-    items: Annotated[
-        list[Annotated[int, Field(ge=1, le=10_000)]], BeforeValidator(_listed), Field(min_length=1)
-    ] = [3]
-    attachment_bytes: Annotated[
-        list[Annotated[int, Field(ge=0, le=MAX_ATTACHMENT_BYTES)]],
-        BeforeValidator(_listed),
-        Field(min_length=1),
-    ] = [0]
+    items: Axis[Annotated[int, Field(ge=1, le=10_000)]] = [3]
+    attachment_bytes: Axis[Annotated[int, Field(ge=0, le=MAX_ATTACHMENT_BYTES)]] = [0]
     file: str | None = None
 
     @field_validator("file")
@@ -130,6 +125,7 @@ class ServiceTime(Section):
         BeforeValidator(_listed),
         Field(min_length=1, validate_default=True),
     ] = [0.0]
+    store: Axis[Literal["memory", "postgres"]] = ["memory"]
 
     @field_validator("mean_ms")
     @classmethod
@@ -151,9 +147,7 @@ class Connection(Section):
 class WireShape(Section):
     """How styles talk, where they leave a choice; `own` is the style's own codec."""
 
-    codec: Annotated[
-        list[Literal["own", "json", "protobuf"]], BeforeValidator(_listed), Field(min_length=1)
-    ] = ["own"]
+    codec: Axis[Literal["own", "json", "protobuf"]] = ["own"]
     tls: Switch = [False]
     compression: Switch = [False]
 
@@ -161,47 +155,29 @@ class WireShape(Section):
 class PollShape(Section):
     """How styles that poll do it; see clients.base.Poll."""
 
-    policy: Annotated[
-        list[Literal["fixed", "backoff", "long"]], BeforeValidator(_listed), Field(min_length=1)
-    ] = ["fixed"]
-    interval_ms: Annotated[
-        list[Annotated[float, Field(ge=1, le=60_000, allow_inf_nan=False)]],
-        BeforeValidator(_listed),
-        Field(min_length=1),
-    ] = [100.0]
+    policy: Axis[Literal["fixed", "backoff", "long"]] = ["fixed"]
+    interval_ms: Axis[Annotated[float, Field(ge=1, le=60_000, allow_inf_nan=False)]] = [100.0]
     longest_ms: Annotated[float, Field(ge=1, le=60_000, allow_inf_nan=False)] = 2000.0
 
 
 class Subscribers(Section):
     """Who watches: how many, and how many of them take nothing from their connections."""
 
-    subscribers: Annotated[
-        list[Annotated[int, Field(ge=1, le=5_000)]], BeforeValidator(_listed), Field(min_length=1)
-    ] = [1]
-    stalled: Annotated[
-        list[Annotated[int, Field(ge=0, le=5_000)]], BeforeValidator(_listed), Field(min_length=1)
-    ] = [0]
+    subscribers: Axis[Annotated[int, Field(ge=1, le=5_000)]] = [1]
+    stalled: Axis[Annotated[int, Field(ge=0, le=5_000)]] = [0]
 
 
 class Gateway(Section):
     """What stands between client and server: a relay that cuts connections on which nothing moved
     for `cuts_idle_s` seconds; 0 for nothing."""
 
-    cuts_idle_s: Annotated[
-        list[Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]],
-        BeforeValidator(_listed),
-        Field(min_length=1),
-    ] = [0.0]
+    cuts_idle_s: Axis[Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]] = [0.0]
 
 
 class Memory(Section):
     """What a repeat is known by (P1); see Condition.remember."""
 
-    remember: Annotated[
-        list[Literal["nothing", "keys", "requests", "gateway"]],
-        BeforeValidator(_listed),
-        Field(min_length=1),
-    ] = ["keys"]
+    remember: Axis[Literal["nothing", "keys", "requests", "gateway", "redis"]] = ["keys"]
 
 
 class RetryShape(Section):
@@ -209,6 +185,52 @@ class RetryShape(Section):
 
     attempts: Annotated[int, Field(ge=1, le=100)] = 1
     timeout_s: Seconds = 1.0
+
+
+Count = Annotated[int, Field(ge=1, le=1000)]
+
+
+class BrokerShape(Section):
+    """How styles that have a broker use it; see protos.broker.BrokerAddress. `workers` share the
+    orders. A broker has the nodes that its durability needs, or more where that is asked for; it
+    carries load for `warm_up_s` before the first trial, which is thrown away. `boot = "fast"`
+    starts Kafka with little of the JVM: for a smoke test, never for figures."""
+
+    durability: Axis[Literal["A", "B", "C", "D"]] = ["B"]
+    partitions: Axis[Count] = [4]
+    workers: Axis[Annotated[int, Field(ge=1, le=64)]] = [1]
+    prefetch: Axis[Annotated[int, Field(ge=1, le=100_000)]] = [100]
+    commit: Axis[Literal["batch", "each", "auto"]] = ["batch"]
+    safe: Switch = [True]
+    linger_ms: Axis[Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]] = [0.0]
+    batch_bytes: Axis[Annotated[int, Field(ge=1, le=8 * 2**20)]] = [16_384]
+    replies: Axis[Literal["queue", "direct"]] = ["queue"]
+    kafka_nodes: Literal[1, 3] = 1
+    rabbitmq_nodes: Literal[1, 3] = 1
+    warm_up_s: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] = 4.0
+    boot: Literal["usual", "fast"] = "usual"
+
+
+class IngestShape(Section):
+    """What `ingest` sends: messages about `keys` orders in turn. Workers `consume` during the load,
+    or after it; what is left is drained, for `drain_limit_s` at most; with `read_again` a further
+    consumer then reads what the broker still has."""
+
+    keys: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    consume: Literal["during", "after"] = "during"
+    drain_limit_s: Seconds = 60.0
+    read_again: bool = False
+
+
+class Fault(Section):
+    """What happens to a broker `at_s` seconds after the start of every trial: the `leader` of the
+    first partition is killed (SIGKILL); with `wipe` its folder is removed too. It is started again
+    `back_s` seconds later."""
+
+    kill: Literal["leader"]
+    at_s: Seconds
+    back_s: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] = 0.5
+    wipe: bool = False
 
 
 class Objective(Section):
@@ -232,7 +254,7 @@ class Scenario(Section):
     """One question, and the conditions under which it is asked."""
 
     question: Annotated[str, Field(min_length=1, max_length=500)]
-    operation: Literal["place", "job", "watch"] = "place"
+    operation: Literal["place", "job", "watch", "ingest"] = "place"
     styles: Annotated[list[Annotated[str, BeforeValidator(_variant)]], Field(min_length=1)]
     repeats: Annotated[int, Field(ge=1, le=1000)] = 3
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 1
@@ -241,7 +263,7 @@ class Scenario(Section):
     timeout_s: Seconds = 2.0
     budget_s: Seconds | None = None
     objective: Objective | None = None
-    load: Annotated[list[Load], BeforeValidator(_listed), Field(min_length=1)]
+    load: Axis[Load]
     order: OrderShape = OrderShape()
     service: ServiceTime = ServiceTime()
     connection: Connection = Connection()
@@ -251,6 +273,9 @@ class Scenario(Section):
     gateway: Gateway = Gateway()
     memory: Memory = Memory()
     retry: RetryShape = RetryShape()
+    broker: BrokerShape = BrokerShape()
+    ingest: IngestShape = IngestShape()
+    fault: Fault | None = None
 
     @field_validator("styles")
     @classmethod
@@ -276,17 +301,21 @@ SECTIONS: dict[str, type[Section]] = {
     "gateway": Gateway,
     "memory": Memory,
     "retry": RetryShape,
+    "broker": BrokerShape,
+    "ingest": IngestShape,
+    "fault": Fault,
 }
 
 
 _INDEX = re.compile(r"\[\d+\]")
 
 
-def load_scenario(path: Path, overrides: dict[str, Any]) -> Scenario:
+def load_scenario(path: Path, overrides: dict[str, Any], thorough: bool = False) -> Scenario:
     """The scenario in a TOML file with the command line's `overrides` on top.
 
-    `overrides` has option names (`--rate`) as keys, all but None applied. Raises BadInput with
-    every mistake in both.
+    `overrides` has option names (`--rate`) as keys, all but None applied. A file may have a table
+    `thorough` of keys that are put in the place of its own with `thorough`. Raises BadInput with
+    every mistake.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -296,6 +325,11 @@ def load_scenario(path: Path, overrides: dict[str, Any]) -> Scenario:
         raise BadInput([f"{path}: is not UTF-8 text: {error.reason}"]) from None
     except tomllib.TOMLDecodeError as error:
         raise BadInput([f"{path}: is not TOML: {error}"]) from None
+    more = raw.pop("thorough", None)
+    if thorough:
+        if not isinstance(more, dict):
+            raise BadInput([f"{path}: --thorough: the scenario has no table [thorough]"])
+        raw |= more
     problems, from_options = _apply(raw, overrides)
     try:
         scenario = Scenario.model_validate(raw, context={"folder": path.parent})
@@ -348,6 +382,12 @@ def _apply(raw: dict[str, Any], overrides: dict[str, Any]) -> tuple[list[str], d
                     first = len(styles)
                     raw["styles"] = [*styles, *value]
                     sources |= {f"styles[{first + n}]": option for n in range(len(value))}
+            case "--kafka-nodes" | "--rabbitmq-nodes":
+                key = option.removeprefix("--").replace("-", "_")
+                broker = raw.setdefault("broker", {})
+                if isinstance(broker, dict):
+                    broker[key] = value
+                    sources[f"broker.{key}"] = option
             case "--duration":
                 raw["duration_s"] = value
                 sources["duration_s"] = option

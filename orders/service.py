@@ -18,13 +18,13 @@ Notify = Callable[[Update], None]
 
 
 @dataclass(slots=True)
-class _Work:
+class Work:
     """An order that is being worked on."""
 
     content: Content
     update: Update
     notify: list[Notify] = field(default_factory=list)
-    task: asyncio.Task[Confirmation] | None = field(default=None)
+    task: asyncio.Task[Confirmation] | None = None
 
 
 class OrderService:
@@ -36,13 +36,20 @@ class OrderService:
     """
 
     def __init__(
-        self, store: Store, service_time_s: float = 0.0, progress_s: float = PROGRESS_S
+        self,
+        store: Store,
+        service_time_s: float = 0.0,
+        progress_s: float = PROGRESS_S,
+        ids: str = "o-",
     ) -> None:
+        """`ids` is what order ids begin with, for services that share what they remember."""
         self._store = store
         self._remembers = not isinstance(store, ForgetfulStore)
         self._service_time_s = service_time_s
+        self._at_once = not service_time_s
+        self._ids = ids
         self._progress_s = progress_s
-        self._working: dict[str, _Work] = {}
+        self._working: dict[str, Work] = {}
         self._accepted: dict[str, _Row] = {}
         self._numbered = 0
         self.placed = 0
@@ -62,7 +69,7 @@ class OrderService:
             known = self._store.find(order)
             if known is not None:
                 return known
-            if not (order.work_us or self._service_time_s):
+            if self._at_once and not order.work_us:
                 return self._confirm(order, self._new_id())
             work = self._begin(order, self._new_id())
         assert work.task is not None
@@ -84,9 +91,13 @@ class OrderService:
         known = self._store.find(order)
         if known is None:
             return self._begin(order, self._new_id()).update
-        ended = _end(known)
+        ended = end_of(known)
         self._keep(ended)
         return ended
+
+    async def receive(self, order: Order) -> Update:
+        """As `accept`, for services that must ask elsewhere whether they know an order."""
+        return self.accept(order)
 
     def follow(self, order_id: str, notify: Notify) -> None:
         """Let `notify` hear of every change of an accepted order from now on, its end included; of
@@ -131,7 +142,7 @@ class OrderService:
     def _place_of(self, update: Update) -> str:
         return update.idempotency_key if self._remembers else update.order_id
 
-    def _same(self, order: Order) -> _Work | None:
+    def _same(self, order: Order) -> Work | None:
         """The work that is under way for this same order. Raises KeyConflict."""
         if not self._remembers:
             return None
@@ -140,15 +151,23 @@ class OrderService:
             require_same(order, work.content)
         return work
 
-    def _begin(self, order: Order, order_id: str) -> _Work:
+    def _begin(self, order: Order, order_id: str) -> Work:
         receipt = Update(order_id, order.idempotency_key, Status.RECEIVED, 0, time.monotonic_ns())
-        work = _Work(content(order), receipt)
+        work = Work(content(order), receipt)
         self._working[self._place_of(receipt)] = work
         self._keep(receipt)
         work.task = asyncio.create_task(self._work(order, work))
         return work
 
-    async def _work(self, order: Order, work: _Work) -> Confirmation:
+    async def _work(self, order: Order, work: Work) -> Confirmation:
+        await self._spend(order, work)
+        confirmation = self._confirm(order, work.update.order_id)
+        del self._working[self._place_of(work.update)]
+        self._tell(work, end_of(confirmation))
+        return confirmation
+
+    async def _spend(self, order: Order, work: Work) -> None:
+        """Let the time of the work pass, and tell how far it is."""
         length = self.length_s(order)
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -160,12 +179,8 @@ class OrderService:
             self._tell(work, Update(order_id, key, Status.WORKING, done, time.monotonic_ns()))
             step += 1
         await asyncio.sleep(began + length - loop.time())
-        confirmation = self._confirm(order, work.update.order_id)
-        del self._working[self._place_of(work.update)]
-        self._tell(work, _end(confirmation))
-        return confirmation
 
-    def _tell(self, work: _Work, update: Update) -> None:
+    def _tell(self, work: Work, update: Update) -> None:
         work.update = update
         self._keep(update)
         for notify in list(work.notify):
@@ -182,26 +197,31 @@ class OrderService:
 
     def _new_id(self) -> str:
         self._numbered += 1
-        return f"o-{self._numbered}"
+        return f"{self._ids}{self._numbered}"
 
     def _confirm(self, order: Order, order_id: str) -> Confirmation:
-        self.placed += 1
-        confirmation = Confirmation(
-            order_id=order_id,
-            idempotency_key=order.idempotency_key,
-            status=Status.CONFIRMED,
-            total_cents=total_cents(order),
-            processed_ns=time.monotonic_ns(),
-        )
-        self._store.add(order, confirmation)
-        if self.watchers:
-            change = replace(_end(confirmation), attachment=order.attachment)
-            for watcher in list(self.watchers):
-                watcher(change)
+        confirmation = confirmed(order, order_id)
+        self._add(order, confirmation)
         return confirmation
 
+    def _add(self, order: Order, confirmation: Confirmation) -> None:
+        """Keep what was worked out just now, and tell of it."""
+        self.placed += 1
+        self._store.add(order, confirmation)
+        if self.watchers:
+            change = replace(end_of(confirmation), attachment=order.attachment)
+            for watcher in list(self.watchers):
+                watcher(change)
 
-def _end(answer: Confirmation) -> Update:
+
+def confirmed(order: Order, order_id: str) -> Confirmation:
+    """The answer to an order on which the work is done."""
+    return Confirmation(
+        order_id, order.idempotency_key, Status.CONFIRMED, total_cents(order), time.monotonic_ns()
+    )
+
+
+def end_of(answer: Confirmation) -> Update:
     """The last update of an order, from its answer."""
     return Update(
         answer.order_id,

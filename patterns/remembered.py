@@ -46,14 +46,14 @@ class MemoryAnswers:
             self._expire()
             kept = self._kept.get(request_id)
             if kept is not None:
-                _require_same(request_id, kept[1], content)
+                require_same(request_id, kept[1], content)
                 return kept[2]
             waiting = self._under_way.get(request_id)
             if waiting is None:
                 future = asyncio.get_running_loop().create_future()
                 self._under_way[request_id] = (content, future)
                 return None
-            _require_same(request_id, waiting[0], content)
+            require_same(request_id, waiting[0], content)
             await asyncio.wait([waiting[1]])
 
     async def keep(self, request_id: str, answer: Any) -> None:
@@ -114,6 +114,7 @@ def _looked_at(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
-def _require_same(request_id: str, known: bytes, content: bytes) -> None:
+def require_same(request_id: str, known: bytes, content: bytes) -> None:
+    """Raise KeyConflict unless a request's content is what is known under its id."""
     if known != content:
         raise KeyConflict(f"request id {request_id!r} belongs to a different request")

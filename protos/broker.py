@@ -34,7 +34,7 @@ class Durability(StrEnum):
     """Kafka: acks=0. RabbitMQ: no confirms, transient messages, consumers that acknowledge by
     receiving. Nothing is acknowledged."""
     LEADER = "B"
-    """Kafka: replication factor 1, acks=1. RabbitMQ: a durable classic queue, persistent messages,
+    """Kafka: replication factor 1, acks=1 (or all, which is the same one). RabbitMQ: a durable classic queue, persistent messages,
     confirms."""
     REPLICATED = "C"
     """Kafka: replication factor 3, acks=all, min.insync.replicas=2, idempotent. RabbitMQ: a stream
@@ -78,6 +78,9 @@ class BrokerAddress:
     durability: Durability = Durability.LEADER
     partitions: int = 4
     """Of a Kafka topic; as many queues in RabbitMQ. A message's key decides which."""
+    safe: bool = True
+    """Kafka, class B: whether the producer is idempotent, waits for all (one) and sends again what
+    fails; else acks=1 and once. RabbitMQ: whether what reaches no queue comes back."""
     linger_ms: float = 0.0
     """How long a producer waits for more messages to send at once; RabbitMQ has no such thing."""
     batch_bytes: int = 16_384
@@ -193,7 +196,7 @@ def _option(name: str, value: str) -> Any:
             return Durability(value)
         case "commit":
             return Commit(value)
-        case "create":
+        case "create" | "safe":
             if value not in ("0", "1"):
                 raise ValueError("0 or 1")
             return value == "1"

@@ -3,7 +3,8 @@
 Says what it does as JSON lines on standard output: `ready` with its address once it is bound,
 `stopped` with what its garbage collector cost when it ends. A style that takes its orders from a
 broker finds the broker's address in the environment, ORDERBENCH_BROKER, since it may hold a secret;
-it is told to `drain` (servers.base.Drain) by a line of standard input, and says `drained`.
+it is told to `drain` (servers.base.Drain) by a line of standard input, and says `drained`. Where it
+keeps orders and answers: servers.remembering.
 """
 
 import argparse
@@ -14,32 +15,26 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
-from orders.service import OrderService
-from orders.store import ForgetfulStore, MemoryStore
-from patterns.remembered import MemoryAnswers
 from servers.base import Bind, Desk, Drain, Listening
 from servers.lines import GcPauses, add_bind, bind_of, end_wanted, run, say
+from servers.remembering import add_remembering, answers_of, service_of
 
 
 async def serve(style: str, bind: Bind, options: argparse.Namespace) -> None:
     """Run one style's server until standard input ends, SIGTERM or SIGINT."""
     module = importlib.import_module(f"servers.{style.replace('-', '_')}")
     pauses = GcPauses()
-    forgets = options.remember == "nothing"
-    service = OrderService(
-        ForgetfulStore() if forgets else MemoryStore(), options.service_time_ms / 1e3
-    )
-    answers = MemoryAnswers() if options.remember == "requests" else None
     tracer = None
     if options.trace is not None:
         from servers.tracing import Tracer
 
         tracer = Tracer(style, options.trace)
-    listening = await module.start(Desk(service, answers, tracer), bind)
-    ended = end_wanted(drainer(listening))
-    say("ready", style=style, address=listening.address)
-    await ended.wait()
-    await listening.stop()
+    async with service_of(options) as service, answers_of(options) as answers:
+        listening = await module.start(Desk(service, answers, tracer), bind)
+        ended = end_wanted(drainer(listening))
+        say("ready", style=style, address=listening.address)
+        await ended.wait()
+        await listening.stop()
     say("stopped", orders_worked=service.placed, **pauses.fields)
     if tracer is not None:
         tracer.close()
@@ -67,12 +62,7 @@ def main() -> None:
     add_bind(parser)
     parser.add_argument("--compression", action="store_true", help="the protocol's own")
     parser.add_argument("--service-time-ms", type=float, default=0.0)
-    parser.add_argument(
-        "--remember",
-        choices=("nothing", "keys", "requests"),
-        default="keys",
-        help="what a repeat is known by: its idempotency key, and also its request id",
-    )
+    add_remembering(parser)
     parser.add_argument(
         "--trace",
         metavar="DEST",

@@ -120,7 +120,7 @@ class Desk:
     async def accept(
         self, order: Order, context: Context = NOTHING, notify: Notify | None = None
     ) -> Update:
-        """See OrderService.accept, and follow for `notify`. Raises OrderError."""
+        """See OrderService.receive, and follow for `notify`. Raises OrderError."""
         if self.tracer is not None:
             with self.tracer.span("accept", context.traceparent) as accepted:
                 receipt = await self._accept(order, context, notify)
@@ -140,14 +140,15 @@ class Desk:
 
     async def _accept(self, order: Order, context: Context, notify: Notify | None) -> Update:
         if self._answers is None or not context.request_id:
-            receipt = self.service.accept(order)
+            receipt = await self.service.receive(order)
         else:
             validate(order)
-
-            async def first() -> Update:
-                return self.service.accept(order)
-
-            receipt = await answered_once(self._answers, context.request_id, digest(order), first)
+            receipt = await answered_once(
+                self._answers,
+                context.request_id,
+                digest(order),
+                lambda: self.service.receive(order),
+            )
         if notify is not None:
             self.service.follow(receipt.order_id, notify)
         return receipt

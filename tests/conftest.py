@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ import uvloop
 from hypothesis import settings
 
 from clients import catalog
+from harness.rig.parts import Part, start
 from harness.rig.process import Rig
 from harness.rig.server import Server, Serving, start_server
-from tests.support import Run, Serve
+from protos.broker import read_broker
+from tests.support import Run, Serve, UsePart
 
 # How long an example takes says nothing on a shared machine.
 settings.register_profile("orderbench", deadline=None)
@@ -45,15 +48,36 @@ def rig(runner: asyncio.Runner) -> Iterator[Rig]:
 
 
 @pytest.fixture(scope="session")
-def serve(runner: asyncio.Runner, rig: Rig) -> Serve:
-    """The session's server of a style, as it is asked for (Serving), started when asked."""
+def part(runner: asyncio.Runner, rig: Rig) -> Iterator[UsePart]:
+    """The session's broker or store of a name, of one node, started when asked."""
+    running: dict[str, Part] = {}
+
+    def use(name: str) -> Any:
+        if name not in running:
+            running[name] = runner.run(start(name, rig, fast=True))
+        return running[name]
+
+    yield use
+    for each in running.values():
+        runner.run(each.stop())
+
+
+@pytest.fixture(scope="session")
+def serve(runner: asyncio.Runner, rig: Rig, part: UsePart) -> Serve:
+    """The session's server of a style, as it is asked for (Serving), started when asked; of a style
+    that has a broker, a worker with topics and queues of its own."""
     running: dict[Serving, Server] = {}
+    brokers = {entry.speaks or entry.style: entry.broker for entry in catalog.ENTRIES}
 
     def server(style: str, service_time_ms: float = 0.0, **options: Any) -> Server:
-        serving = Serving(style, service_time_ms, **options)
-        if serving not in running:
-            running[serving] = runner.run(start_server(rig, serving))
-        return running[serving]
+        serving = asked = Serving(style, service_time_ms, **options)
+        if asked not in running:
+            if broker := brokers[style]:
+                address = read_broker(part(broker).address)
+                own = replace(address, namespace=f"test-{len(running)}")
+                serving = replace(asked, broker=str(own), changes=True)
+            running[asked] = runner.run(start_server(rig, serving))
+        return running[asked]
 
     return server
 
@@ -65,6 +89,13 @@ def _name(entry: catalog.Entry) -> str:
 @pytest.fixture(params=[e for e in catalog.ENTRIES if e.server], ids=_name)
 def entry(request: pytest.FixtureRequest) -> catalog.Entry:
     """Every driver of the catalog that has a server: a new line is tested by itself."""
+    found: catalog.Entry = request.param
+    return found
+
+
+@pytest.fixture(params=[e for e in catalog.ENTRIES if e.server and not e.broker], ids=_name)
+def direct(request: pytest.FixtureRequest) -> catalog.Entry:
+    """Those that are connected to their server itself."""
     found: catalog.Entry = request.param
     return found
 

@@ -14,6 +14,8 @@ from orders.model import Item, Order, Update
 LIMIT_S = 60.0
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Serve = Callable[..., Server]
+UsePart = Callable[[str], Any]
+"""The broker or store of a name."""
 
 
 @dataclass

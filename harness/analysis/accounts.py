@@ -68,11 +68,13 @@ def failures(samples: Samples) -> dict[str, int]:
 
 def silent_at_the_end(samples: Samples, timeout_s: float) -> bool:
     """Whether nothing that was planned in the window's last `timeout_s` seconds (half of a shorter
-    window) was answered, be it with a refusal: the service had stopped, or was buried."""
+    window) was answered, be it with a refusal or a receipt: the service had stopped, or was
+    buried."""
     start, end = samples.meta["window"]
     span = min(round(timeout_s * 1e9), (end - start) // 2)
-    tail = samples.outcome[samples.measured & (samples.planned >= end - span)]
-    return len(tail) > 0 and bool(np.isin(tail, (TIMEOUT, DROPPED)).all())
+    tail = samples.measured & (samples.planned >= end - span)
+    silent = np.isin(samples.outcome[tail], (TIMEOUT, DROPPED)) & (samples.acked[tail] == 0)
+    return len(silent) > 0 and bool(silent.all())
 
 
 def implausible(samples: Samples) -> list[str]:

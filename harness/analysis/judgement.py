@@ -29,10 +29,14 @@ def judge(
     ]
     if info.get("skipped"):
         return Verdict((Reason(Code.NOT_OFFERED, info["skipped"]),))
+    for event in events:
+        if event["kind"] == Code.UNAVAILABLE.value:
+            return Verdict((Reason(Code.UNAVAILABLE, event["detail"]),))
     if not trials and not reasons:
         return Verdict((Reason(Code.NOT_RUN, "the run ended before its first trial"),))
     reasons += [Reason(Code.ACCOUNTS, words) for words in counts.imbalances]
-    reasons += _failure_reasons(info, trials, counts)
+    faulty = run.info["scenario"].get("fault") is not None
+    reasons += _failure_reasons(info, trials, counts, faulty)
     for trial in trials:
         reasons += [
             Reason(Code.IMPLAUSIBLE, f"trial {trial.number}: {words}")
@@ -40,6 +44,10 @@ def judge(
         ]
     reasons += _generator_reasons(info, trials)
     reasons += _floor_reasons(trials)
+    if faulty and trials:
+        reasons.append(Reason(Code.FAULT, "a node of the broker was killed in every trial"))
+    reasons += _ledger_reasons(trials, faulty)
+    reasons += _warm_up_reasons(trials)
     if counts.done and counts.dropped + counts.timed_out:
         reasons.append(
             Reason(
@@ -64,7 +72,7 @@ def judge(
 
 
 def _failure_reasons(
-    info: Mapping[str, Any], trials: Sequence[TrialResult], counts: Counts
+    info: Mapping[str, Any], trials: Sequence[TrialResult], counts: Counts, faulty: bool
 ) -> list[Reason]:
     reasons = []
     for word in FAILURES:
@@ -83,9 +91,12 @@ def _failure_reasons(
         code = Code.OVERLOADED if word == "overloaded" else Code(word)
         if code is Code.DISCONNECTED and info["condition"].get("cut_idle_s"):
             code = Code.CUT
+        if code is Code.DISCONNECTED and faulty:
+            code = Code.FAULT
         reasons.append(Reason(code, f"{number} of {counts.sent} operations: {first}"))
     cut = any(reason.code is Code.CUT for reason in reasons)
-    if trials and counts.planned and not counts.done and not cut:
+    acked = any(t.acked_in_window for t in trials)
+    if trials and counts.planned and not (counts.done or cut or acked):
         reasons.append(
             Reason(Code.NO_COMPLETIONS, f"none of {counts.planned} operations was answered rightly")
         )
@@ -135,3 +146,36 @@ def _floor_reasons(trials: Sequence[TrialResult]) -> list[Reason]:
             details.append(f"trial {trial.number}: a bare epoll loop needs {said}")
     code = Code.GENERATOR_BOUND if 2 * len(details) >= len(trials) else Code.DISTURBED
     return [Reason(code, detail) for detail in details]
+
+
+def _ledger_reasons(trials: Sequence[TrialResult], faulty: bool) -> list[Reason]:
+    """What became of messages, trial by trial."""
+    reasons = []
+    for trial in trials:
+        if trial.seen.left:
+            said = f"trial {trial.number}: {trial.seen.left:,} messages were still at the broker"
+            reasons.append(Reason(Code.UNDRAINED, said))
+        kept = trial.ledger
+        if kept is None:
+            continue
+        reasons += [Reason(Code.ACCOUNTS, f"trial {trial.number}: {w}") for w in kept.imbalances]
+        told = f"trial {trial.number}: {'; '.join(kept.words)}"
+        # What is still at the broker is late, not lost.
+        if kept.lost_acknowledged > trial.seen.left:
+            reasons.append(Reason(Code.LOST_BY_FAULT if faulty else Code.LOST, told))
+        elif kept.lost_unacknowledged > trial.seen.left:
+            reasons.append(Reason(Code.LOST_UNACKNOWLEDGED, told))
+        if kept.corrupted or kept.unexpected:
+            reasons.append(Reason(Code.DAMAGED, told))
+    return reasons
+
+
+def _warm_up_reasons(trials: Sequence[TrialResult]) -> list[Reason]:
+    """A cell is said to be cold where most of its trials are."""
+    cold = [t for t in trials if t.warm_up is not None and not t.warm_up.enough]
+    if not trials or 2 * len(cold) <= len(trials):
+        return []
+    first = cold[0].warm_up
+    assert first is not None
+    said = f"the first tenth of the window took {first.start_ms:.2f} ms, the rest {first.rest_ms:.2f} ms"
+    return [Reason(Code.WARM_UP, f"{len(cold)} of {len(trials)} trials: {said} at the median")]

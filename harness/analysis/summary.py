@@ -11,6 +11,7 @@ import numpy as np
 from harness.analysis.accounts import Counts
 from harness.analysis.deliveries import Watched, middle_watched
 from harness.analysis.judgement import judge
+from harness.analysis.ledger import Ledger, combine
 from harness.analysis.polling import expected_excess_ms
 from harness.analysis.stats import (
     Distribution,
@@ -26,12 +27,15 @@ from harness.analysis.verdicts import Code, Status, Verdict
 from harness.results import (
     FORMAT,
     Run,
+    arrivals_path,
+    read_arrivals,
     read_samples,
     read_sightings,
     sightings_path,
 )
 
-ROLES = ("generator", "server", "gateway")
+ROLES = ("generator", "server", "gateway", "broker", "rival")
+"""Roles of processes; a role may have several (`broker.2`). A rival stands still meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,16 @@ class CellResult:
     """TCP connections that the server held at the window's end."""
     server_memory: Mapping[str, float]
     """Bytes: `before_open`, `window_start`, `window_end`, and `per_subscriber`."""
+    broker_memory: float | None
+    """Resident bytes of all of a broker's nodes at the window's end."""
+    acked_per_s: float | None
+    """Acknowledgements a second, where messages are acknowledged."""
+    ledger: Ledger | None
+    """What became of the messages of all trials."""
+    read_again: float | None
+    """The share of what arrived that a further consumer could read after it was consumed."""
+    lag: Sequence[Sequence[tuple[float, int]]]
+    """For each trial: (seconds since the window's start, messages that the workers were behind)."""
     worked_per_order: float | None
     """How often the server did the work of an order that was sent."""
     lanes_opened: int | None
@@ -99,11 +113,19 @@ class CellResult:
             "bytes_from_server_per_op": _rounded(self.bytes_per_op and self.bytes_per_op[1]),
             "connections": self.connections,
             "server_memory_bytes": dict(self.server_memory),
+            "broker_memory_bytes": _rounded(self.broker_memory),
+            "acked_per_s": _rounded(self.acked_per_s),
+            "ledger": self.ledger.to_json() if self.ledger else None,
+            "read_again": _rounded(self.read_again),
+            "lag": [[[round(at, 3), behind] for at, behind in trial] for trial in self.lag],
+            "warm_up": [t.warm_up.to_json() if t.warm_up else None for t in self.trials],
             "worked_per_order": _rounded(self.worked_per_order),
             "lanes_opened": self.lanes_opened,
             "client_cpu_us_per_op": _rounded(self.cpu_us_per_op["generator"]),
             "server_cpu_us_per_op": _rounded(self.cpu_us_per_op["server"]),
             "gateway_cpu_us_per_op": _rounded(self.cpu_us_per_op["gateway"]),
+            "broker_cpu_us_per_op": _rounded(self.cpu_us_per_op["broker"]),
+            "rival_cpu_us_per_op": _rounded(self.cpu_us_per_op["rival"]),
             "latency_by_percentile_ms": [[p, round(v, 6)] for p, v in self.latency_by_percentile],
             "verdict": self.verdict.to_json(),
         }
@@ -153,11 +175,18 @@ def summarize(run: Run) -> Summary:
                 read_sightings(sightings_path(path)),
                 _readers(info),
                 _seen(run, info["id"], int(path.stem)),
+                read_arrivals(arrivals_path(path)),
+                _steady(run, info),
             )
             for path in run.trials[info["id"]]
         ]
         cells.append(_cell(run, info, trials))
     return Summary(run.info, cells)
+
+
+def _steady(run: Run, info: Mapping[str, Any]) -> bool:
+    steady = info["load"]["model"] in ("constant", "poisson")
+    return steady and run.info["scenario"].get("fault") is None
 
 
 def _readers(info: Mapping[str, Any]) -> int:
@@ -168,23 +197,56 @@ def _readers(info: Mapping[str, Any]) -> int:
 def _seen(run: Run, cell: str, trial: int) -> Seen:
     rows = [r for r in run.telemetry if r["cell"] == cell and r["trial"] == trial and r["mark"]]
     marks = {(row["role"], row["mark"]): row for row in rows}
-    said = {
-        event["kind"]: event["detail"]
-        for event in run.events
-        if event["cell"] == cell and event["trial"] == trial
-    }
+    events = [e for e in run.events if e["cell"] == cell and e["trial"] == trial]
+    said = {event["kind"]: event["detail"] for event in events}
+    drained = [json.loads(e["detail"]) for e in events if e["kind"] == "drained"]
     return Seen(
-        cpu_ns={
-            role: marks[role, "window_end"]["cpu_ns"] - marks[role, "window_start"]["cpu_ns"]
-            for role, mark in marks
-            if mark == "window_start" and (role, "window_end") in marks
-        },
-        memory={mark: row["rss_bytes"] for (role, mark), row in marks.items() if role == "server"},
+        cpu_ns=_cpu_by_role(marks),
+        memory={mark: row["rss_bytes"] for (role, mark), row in marks.items() if role == "server"}
+        | _broker_memory(marks),
         wire=json.loads(said["wire"]) if "wire" in said else None,
-        orders_worked=json.loads(said["server_stopped"]).get("orders_worked")
-        if "server_stopped" in said
-        else None,
+        orders_worked=_orders_worked(events),
+        left=max((each["left"] for each in drained), default=0),
+        read_again=next((d["read_again"] for d in drained if d["read_again"] is not None), None),
+        lag=_total_lag([each["lag"] for each in drained]),
     )
+
+
+def _cpu_by_role(marks: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, int]:
+    used: dict[str, int] = {}
+    for role, mark in marks:
+        if mark == "window_start" and (role, "window_end") in marks:
+            name = role.partition(".")[0]
+            spent = marks[role, "window_end"]["cpu_ns"] - marks[role, "window_start"]["cpu_ns"]
+            used[name] = used.get(name, 0) + spent
+    return used
+
+
+def _broker_memory(marks: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, int]:
+    sizes = [
+        row["rss_bytes"]
+        for (role, mark), row in marks.items()
+        if mark == "window_end" and role.partition(".")[0] == "broker"
+    ]
+    return {"broker": sum(sizes)} if sizes else {}
+
+
+def _orders_worked(events: Sequence[Mapping[str, Any]]) -> int | None:
+    """By all of a trial's servers together."""
+    ended = [json.loads(e["detail"]) for e in events if e["kind"] == "server_stopped"]
+    told = [each["orders_worked"] for each in ended if "orders_worked" in each]
+    return sum(told) if told else None
+
+
+def _total_lag(by_worker: Sequence[Sequence[tuple[int, int]]]) -> list[tuple[int, int]]:
+    """Of several workers, each with instants of its own: the sum of what each said last."""
+    said = sorted((at, worker, lag) for worker, each in enumerate(by_worker) for at, lag in each)
+    last: dict[int, int] = {}
+    total = []
+    for at, worker, lag in said:
+        last[worker] = lag
+        total.append((at, sum(last.values())))
+    return total
 
 
 def _cell(run: Run, info: Mapping[str, Any], trials: Sequence[TrialResult]) -> CellResult:
@@ -215,6 +277,11 @@ def put_together(
         bytes_per_op=_bytes_per_op(info, trials),
         connections=max((t.seen.wire["connections"] for t in trials if t.seen.wire), default=None),
         server_memory=_server_memory(info, trials),
+        broker_memory=middle(sizes) if (sizes := _broker_sizes(trials)) else None,
+        acked_per_s=middle([t.acked_per_s for t in trials]) if acks else None,
+        ledger=combine([t.ledger for t in trials if t.ledger is not None]),
+        read_again=_read_again(trials),
+        lag=[_since_start(t) for t in trials if t.seen.lag],
         worked_per_order=_worked_per_order(trials),
         lanes_opened=max((t.health["lanes_opened"] for t in trials), default=None),
         cpu_us_per_op={role: _cpu_per_op(trials, role) for role in ROLES},
@@ -273,6 +340,20 @@ def _worked_per_order(trials: Sequence[TrialResult]) -> float | None:
     told = [t for t in trials if t.seen.orders_worked is not None]
     sent = sum(t.sent_in_all for t in told)
     return sum(t.seen.orders_worked or 0 for t in told) / sent if sent else None
+
+
+def _broker_sizes(trials: Sequence[TrialResult]) -> list[float]:
+    return [float(t.seen.memory["broker"]) for t in trials if "broker" in t.seen.memory]
+
+
+def _read_again(trials: Sequence[TrialResult]) -> float | None:
+    read = [t for t in trials if t.seen.read_again is not None and t.ledger is not None]
+    arrived = sum(t.ledger.arrived for t in read if t.ledger is not None)
+    return sum(t.seen.read_again or 0 for t in read) / arrived if arrived else None
+
+
+def _since_start(trial: TrialResult) -> list[tuple[float, int]]:
+    return [((at - trial.window_start_ns) / 1e9, behind) for at, behind in trial.seen.lag]
 
 
 def _watched_json(watched: Watched | None) -> dict[str, Any] | None:

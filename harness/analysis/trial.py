@@ -11,8 +11,10 @@ import numpy.typing as npt
 from harness.analysis import accounts
 from harness.analysis.accounts import Counts
 from harness.analysis.deliveries import Watched, progress_ms, watched
+from harness.analysis.ledger import Ledger, ledger
 from harness.analysis.stats import Distribution, distribution
-from harness.results import DONE, Samples, Sightings
+from harness.analysis.warm_up import WarmUp, warm_up_enough
+from harness.results import DONE, Arrivals, Samples, Sightings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,12 @@ class Seen:
     """See harness.observe.wire.Wire, with the instants `from` and `to`."""
     orders_worked: int | None = None
     """Orders on which the server did its work, warm-up included."""
+    left: int = 0
+    """Messages that a broker still held when its workers had drained it for as long as they may."""
+    read_again: int | None = None
+    """Messages that a further consumer could read after all were consumed."""
+    lag: Sequence[tuple[int, int]] = ()
+    """(instant, messages that the workers were behind)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,7 @@ class TrialResult:
     failures: Mapping[str, int]
     completed_in_window: int
     window_s: float
+    window_start_ns: int
     latency: Distribution
     latency_values: tuple[Any, int]
     done_ns: npt.NDArray[np.int64]
@@ -60,7 +69,17 @@ class TrialResult:
     """What the style counted, a completed operation."""
     progress_ms: npt.NDArray[np.float64]
     watched: Watched | None
+    acked_in_window: int
+    """Acknowledgements that came within the window."""
+    ledger: Ledger | None
+    """What became of every message, where messages were sent."""
+    warm_up: WarmUp | None
     seen: Seen
+
+    @property
+    def acked_per_s(self) -> float:
+        """Acknowledgements that came within the window, a second."""
+        return self.acked_in_window / self.window_s
 
     @property
     def throughput_per_s(self) -> float:
@@ -85,9 +104,12 @@ def summarize_trial(
     sightings: Sightings | None = None,
     readers: int = 0,
     seen: Seen | None = None,
+    arrivals: Arrivals | None = None,
+    steady: bool = False,
 ) -> TrialResult:
     """One trial's measured window; operations had `timeout_s` seconds each, and `readers`
-    subscribers were to see every change."""
+    subscribers were to see every change. `steady`: whether the load's rate is the same throughout,
+    and nothing is broken on purpose."""
     measured = samples.measured
     done = measured & (samples.outcome == DONE)
     sent = measured & (samples.sent != 0)
@@ -103,6 +125,7 @@ def summarize_trial(
         failures=accounts.failures(samples),
         completed_in_window=int(within.sum()),
         window_s=(end - start) / 1e9,
+        window_start_ns=start,
         latency=distribution(latency, counts.planned),
         latency_values=(latency, counts.planned),
         done_ns=np.sort(samples.done[samples.outcome == DONE]),
@@ -130,5 +153,18 @@ def summarize_trial(
         },
         progress_ms=progress_ms(samples, sightings),
         watched=watched(samples, sightings, readers) if readers else None,
+        acked_in_window=int(((samples.acked >= start) & (samples.acked < end)).sum()),
+        ledger=_ledger(samples, arrivals) if arrivals is not None else None,
+        warm_up=_warm_up(samples) if steady else None,
         seen=seen or Seen(),
     )
+
+
+def _ledger(samples: Samples, arrivals: Arrivals) -> Ledger:
+    meta = samples.meta
+    return ledger(samples, arrivals, meta["producer"], meta["keys"], meta["acknowledges"])
+
+
+def _warm_up(samples: Samples) -> WarmUp | None:
+    latency = np.where(samples.outcome == DONE, (samples.done - samples.planned) / 1e6, math.inf)
+    return warm_up_enough(latency, samples.planned, samples.meta["window"])

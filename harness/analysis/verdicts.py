@@ -35,8 +35,16 @@ class Code(StrEnum):
     NO_COMPLETIONS = "no_completions"
     STOPPED_ANSWERING = "stopped_answering"
     CUT = "cut"
+    LOST = "lost"
+    DAMAGED = "damaged"
+    LOST_BY_FAULT = "lost_by_fault"
+    LOST_UNACKNOWLEDGED = "lost_unacknowledged"
+    FAULT = "fault"
+    UNDRAINED = "undrained"
+    WARM_UP = "warm_up"
     NOT_RUN = "not_run"
     NOT_OFFERED = "not_offered"
+    UNAVAILABLE = "unavailable"
 
 
 RULES: dict[Code, tuple[Status, str]] = {
@@ -85,6 +93,33 @@ RULES: dict[Code, tuple[Status, str]] = {
         Status.QUALIFIED,
         "something must move on the connection more often, or the style must hold none",
     ),
+    Code.LOST: (
+        Status.FAILED,
+        "acknowledged is not safe here: see the broker's log, and what its durability promises",
+    ),
+    Code.DAMAGED: (
+        Status.FAILED,
+        "see what lies between producer and consumer; the trial's arrivals name the messages",
+    ),
+    Code.LOST_BY_FAULT: (
+        Status.QUALIFIED,
+        "durability C or D survives the death of one node; this one promises less",
+    ),
+    Code.LOST_UNACKNOWLEDGED: (
+        Status.QUALIFIED,
+        "a producer that is told of no acknowledgement must send again, which may repeat",
+    ),
+    Code.FAULT: (
+        Status.QUALIFIED,
+        "the scenario killed a node; without [fault] the figures are those of a healthy broker",
+    ),
+    Code.UNDRAINED: (
+        Status.QUALIFIED,
+        "a lower --rate or more workers; what was left is not lost, and a longer"
+        " ingest.drain_limit_s counts it",
+    ),
+    Code.WARM_UP: (Status.QUALIFIED, "a longer warm_up_s, and broker.warm_up_s for brokers"),
+    Code.UNAVAILABLE: (Status.SKIPPED, "python3 bench.py doctor says what is missing"),
     Code.NOT_OFFERED: (Status.SKIPPED, "another style, or the condition left out"),
     Code.NOT_RUN: (Status.SKIPPED, "run again and let it finish"),
 }

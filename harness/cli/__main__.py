@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "run a scenario and write its report",
     "list": "the scenarios, what each answers and how long it takes",
     "report": "make a run's summary and report again from its samples",
+    "doctor": "where brokers and stores come from, and what is missing",
     "serve": "start one style's server by hand",
     "test": "run this project's own tests",
 }

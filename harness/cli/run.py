@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from clients import catalog
+from harness.cli.addresses import add_addresses, given_addresses
 from harness.cli.paths import RESULTS, scenario_path
 from harness.plan import Plan, make_plan
+from harness.rig.parts import BROKERS, address_problems
 from harness.scenario import BadInput, load_scenario
 
 DEFAULT = "compare"
@@ -59,6 +61,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="drive a service that already runs, instead of starting one; may be repeated",
     )
+    add_addresses(parser)
+    for broker in BROKERS:
+        parser.add_argument(
+            f"--{broker}-nodes", metavar="N", type=number, help=f"nodes of a {broker}: 1 or 3"
+        )
+    parser.add_argument(
+        "--thorough", action="store_true", help="what the scenario has under [thorough]: curves"
+    )
     parser.add_argument(
         "--trace",
         metavar="FILE|URL",
@@ -75,6 +85,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Plan, run, report."""
     plan, targets, folder = prepare(options)
+    addresses = given_addresses(options)
     command = ["python3", "bench.py", *sys.argv[1:]]
 
     from harness.report.console import ConsoleWatcher, console, print_summary
@@ -95,7 +106,9 @@ def main(options: argparse.Namespace) -> int:
         raise BadInput([f"--out: {folder} cannot be made: {error.strerror}"]) from None
     watcher = ConsoleWatcher(plan, screen)
     try:
-        complete = execute(plan, folder, targets, command, watcher, _trace(options.trace))
+        complete = execute(
+            plan, folder, targets, command, watcher, _trace(options.trace), addresses
+        )
     finally:
         watcher.close()
 
@@ -116,11 +129,13 @@ def prepare(options: argparse.Namespace) -> tuple[Plan, dict[str, str], Path]:
     """Check everything that the user gave. Raises BadInput with every mistake; writes nothing."""
     problems: list[str] = []
     plan: Plan | None = None
-    names = ("styles", "driver", "rate", "users", "duration", "repeats", "seed", "items")
-    overrides = {f"--{name}": getattr(options, name) for name in names}
+    names: list[str] = ["styles", "driver", "rate", "users", "duration", "repeats", "seed", "items"]
+    names += [f"{broker}-nodes" for broker in BROKERS]
+    overrides = {f"--{name}": getattr(options, name.replace("-", "_")) for name in names}
+    problems += [f"--{problem}" for problem in address_problems(given_addresses(options))]
     try:
         path = scenario_path(options.scenario)
-        plan = make_plan(load_scenario(path, overrides))
+        plan = make_plan(load_scenario(path, overrides, options.thorough))
     except BadInput as error:
         problems += error.problems
     targets = _targets(options.target, plan, problems)

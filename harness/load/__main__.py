@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import uvloop
 
-from clients.base import Driver, DriverError, Places, Poll, Watches, Wire, Works
+from clients.base import Driver, DriverError, Ingests, Places, Poll, Watches, Wire, Works
+from harness.load.consumption import conclude, read_rows
 from harness.load.contexts import Contexts
 from harness.load.floor import Floor, raise_descriptor_limit, receiving_floor
 from harness.load.generator import Generator, Perform
@@ -25,9 +26,19 @@ from harness.load.messages import TrialSpec, WireSpec
 from harness.load.operations.place import Ask, Place, Retry
 from harness.load.operations.watch import Watch
 from harness.load.orders import OrderBook
+from harness.load.outbox import Outbox
+from harness.load.producing import Producing
 from harness.load.recorder import Recorder
 from harness.load.schedule import planned_instants
-from harness.results import FORMAT, sightings_path, write_samples, write_sightings
+from harness.redaction import redacted
+from harness.results import (
+    FORMAT,
+    arrivals_path,
+    sightings_path,
+    write_arrivals,
+    write_samples,
+    write_sightings,
+)
 
 OPEN_LIMIT_S = 10.0
 SUBSCRIBE_LIMIT_S = 25.0
@@ -57,11 +68,11 @@ def driver_named(where: str) -> Driver:
 
 def listen(
     loop: asyncio.AbstractEventLoop,
-) -> tuple[asyncio.Future[int], asyncio.Future[None]]:
-    """The instant of `start`, and `close`, when the harness sends them; the process ends when its
-    input does."""
+) -> tuple[asyncio.Future[int], asyncio.Future[list[str]]]:
+    """The instant of `start`, and the arrivals of `close`, when the harness sends them; the process
+    ends when its input does."""
     start: asyncio.Future[int] = loop.create_future()
-    close: asyncio.Future[None] = loop.create_future()
+    close: asyncio.Future[list[str]] = loop.create_future()
 
     def read() -> None:
         for line in sys.stdin.buffer:
@@ -70,22 +81,22 @@ def listen(
                 case "start":
                     loop.call_soon_threadsafe(start.set_result, message["at_ns"])
                 case "close":
-                    loop.call_soon_threadsafe(close.set_result, None)
+                    loop.call_soon_threadsafe(close.set_result, message["arrivals"])
         os._exit(1)
 
     threading.Thread(target=read, daemon=True).start()
     return start, close
 
 
-async def report_progress(recorder: Recorder, began_ns: int) -> None:
-    """Say every PROGRESS_S what has been planned, ended and failed so far."""
+async def report_progress(recorder: Recorder, outbox: Outbox | None, began_ns: int) -> None:
+    """Say every PROGRESS_S what has ended and failed so far."""
     while True:
         await asyncio.sleep(PROGRESS_S)
         say(
             "progress",
             elapsed_s=(time.monotonic_ns() - began_ns) / 1e9,
-            ended=recorder.ended,
-            failed=recorder.failed,
+            ended=recorder.ended if outbox is None else outbox.settled,
+            failed=recorder.not_done,
         )
 
 
@@ -102,33 +113,30 @@ async def run_trial(spec: TrialSpec) -> None:
     driver = driver_named(spec.driver)
     connections = min(spec.connections, spec.in_flight)
     recorder = Recorder(offsets, spec.key_prefix)
-    retry = Retry(spec.attempts, spec.attempt_timeout_s)
-    place = Place(way_to_ask(driver, spec.operation), book, contexts, recorder, retry)
-    perform: Perform = place.perform
     floor: Floor | None = None
+    outbox: Outbox | None = None
     raise_descriptor_limit(2 * (spec.in_flight + spec.subscribers) + SPARE_DESCRIPTORS)
     try:
         if spec.subscribers:
             floor = receiving_floor(spec.subscribers)
+        if spec.operation == "ingest":
+            outbox = Outbox(recorder, load.users or spec.in_flight, spec.timeout_s)
         async with asyncio.timeout(OPEN_LIMIT_S):
-            await driver.open(spec.target, connections, recorder, wire_of(spec.wire))
-        if spec.operation == "watch":
-            assert isinstance(driver, Watches)
-            first_lane = spec.in_flight + connections
-            watch = Watch(driver, place, recorder.sightings, first_lane, spec.subscribers)
-            async with asyncio.timeout(SUBSCRIBE_LIMIT_S):
-                await watch.subscribe(spec.stalled)
-            perform = watch.perform
+            await driver.open(spec.target, connections, outbox or recorder, wire_of(spec.wire))
+        perform = await performing(spec, driver, book, contexts, recorder, connections)
     except (DriverError, TimeoutError, OSError) as error:
-        said = str(error) or f"no answer from {spec.target} in time"
+        said = str(error) or f"no answer from {redacted(spec.target)} in time"
         say("failed", reason=f"could not open: {said}")
         await driver.close()
         return
-    kept = spec.wire.kept
-    lanes = Lanes(connections, driver.multiplexes, kept)
-    if not kept:
-        perform = dropping(driver, perform)
-    generator = Generator(perform, lanes, recorder, spec.in_flight, spec.timeout_s)
+    lanes = Lanes(connections, driver.multiplexes, spec.wire.kept)
+    generator: Generator | Producing
+    if outbox is None:
+        assert perform is not None
+        generator = Generator(perform, lanes, recorder, spec.in_flight, spec.timeout_s)
+    else:
+        assert isinstance(driver, Ingests)
+        generator = Producing(driver, book, contexts, recorder, outbox, spec.keys)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -139,16 +147,19 @@ async def run_trial(spec: TrialSpec) -> None:
         recorder.planned[:] = type(recorder.planned)("q", (offsets + began).tobytes())
     window = (began + round(spec.warm_up_s * 1e9), began + round(length_s * 1e9))
     memory, cpu = peak_bytes(), time.process_time_ns()
-    progress = asyncio.create_task(report_progress(recorder, began))
+    progress = asyncio.create_task(report_progress(recorder, outbox, began))
     if load.users is not None:
         await asyncio.sleep(max(0.0, (began - time.monotonic_ns()) / 1e9))
-        await generator.closed_loop(load.users, load.think_s, window[1])
+        if isinstance(generator, Producing):
+            await generator.closed_loop(window[1])
+        else:
+            await generator.closed_loop(load.users, load.think_s, window[1])
     else:
         await generator.open_loop()
     progress.cancel()
     cpu = time.process_time_ns() - cpu
     say("drained")
-    await close
+    files = [Path(name) for name in await close]
     await driver.close()
     lag = np.array(generator.loop_lag_ns)
     health = {
@@ -177,6 +188,16 @@ async def run_trial(spec: TrialSpec) -> None:
         "health": health,
     }
     samples_path = Path(spec.samples_path)
+    if outbox is not None:
+        assert isinstance(driver, Ingests)
+        arrivals = read_rows(files)
+        conclude(recorder, arrivals, driver.producer, spec.acknowledges, spec.timeout_s)
+        write_arrivals(arrivals_path(samples_path), arrivals)
+        meta |= {
+            "producer": driver.producer,
+            "keys": spec.keys,
+            "acknowledges": spec.acknowledges,
+        }
     sightings = recorder.sightings.sightings()
     if len(sightings):
         write_sightings(sightings_path(samples_path), sightings)
@@ -187,6 +208,31 @@ async def run_trial(spec: TrialSpec) -> None:
 
         write_spans(spec.trace, spec, contexts, samples)
     say("end", **health)
+
+
+async def performing(
+    spec: TrialSpec,
+    driver: Driver,
+    book: OrderBook,
+    contexts: Contexts,
+    recorder: Recorder,
+    connections: int,
+) -> Perform | None:
+    """How an operation is done over an open driver, subscribers included; None for messages, which
+    are not done one by one. Raises DriverError or TimeoutError."""
+    if spec.operation == "ingest":
+        return None
+    retry = Retry(spec.attempts, spec.attempt_timeout_s)
+    place = Place(way_to_ask(driver, spec.operation), book, contexts, recorder, retry)
+    perform: Perform = place.perform
+    if spec.operation == "watch":
+        assert isinstance(driver, Watches)
+        first_lane = spec.in_flight + connections
+        watch = Watch(driver, place, recorder.sightings, first_lane, spec.subscribers)
+        async with asyncio.timeout(SUBSCRIBE_LIMIT_S):
+            await watch.subscribe(spec.stalled)
+        perform = watch.perform
+    return perform if spec.wire.kept else dropping(driver, perform)
 
 
 def way_to_ask(driver: Driver, operation: str) -> Ask:

@@ -2,7 +2,8 @@
 
 The trial on line 1; the child answers `ready` when its lanes are open, or `failed`; then `start`
 with an instant; the child sends `progress` and, once all operations have ended, `drained`; it keeps
-its connections until it is told to `close`, and says `end` when its samples are on disk.
+its connections until it is told to `close`, with the files of arrivals that workers have written by
+then (protos.arrivals), and says `end` when its samples are on disk.
 """
 
 import json
@@ -78,6 +79,10 @@ class TrialSpec:
     attempts: int = 1
     """An operation's, each but the last of `attempt_timeout_s`."""
     attempt_timeout_s: float = 1.0
+    keys: int = 1
+    """What `ingest` has messages about: message n is about key n % keys."""
+    acknowledges: bool = True
+    """Whether messages of `ingest` are acknowledged; not in durability class A."""
     trace: str | None = None
     """Where spans go: a file or an OTLP address."""
 

@@ -39,6 +39,10 @@ class OrderBook:
             order.work_us = self._work_us[operation % len(self._work_us)]
         return order
 
+    def key(self, number: int) -> str:
+        """The name of order number `number`, where many messages are about one."""
+        return f"{self._prefix}key-{number}"
+
     def total_cents(self, operation: int) -> int:
         """What order number `operation` costs."""
         return self._totals[operation % len(self._pool)]

@@ -40,7 +40,8 @@ class Recorder:
         self.outcome = array("b")
         self._grow(max(self.count, CHUNK))
         self.ended = 0
-        self.failed = 0
+        self.not_done = 0
+        """Of those that have ended."""
         self.stray = 0
         self.details: Counter[tuple[str, str]] = Counter()
 
@@ -63,7 +64,7 @@ class Recorder:
         """The window was full at its planned instant."""
         self.outcome[operation] = DROPPED
         self.ended += 1
-        self.failed += 1
+        self.not_done += 1
 
     def finish(self, operation: int, processed_ns: int, done_ns: int) -> None:
         """The right answer came in time."""
@@ -77,13 +78,13 @@ class Recorder:
         self.done[operation] = done_ns
         self.outcome[operation] = TIMEOUT
         self.ended += 1
-        self.failed += 1
+        self.not_done += 1
 
     def fail(self, operation: int, error: DriverError) -> None:
         """The operation failed; the first texts of each kind are kept, and all are counted."""
         self.outcome[operation] = _CODE[error.failure]
         self.ended += 1
-        self.failed += 1
+        self.not_done += 1
         detail = (str(error.failure), error.detail[:200])
         if detail in self.details or len(self.details) < MAX_DETAILS:
             self.details[detail] += 1
@@ -107,6 +108,10 @@ class Recorder:
             self.done[operation] = instant_ns
         else:
             self.stray += 1
+
+    def failed(self, operation: int, error: DriverError) -> None:
+        """See Sink.failed: an operation that is awaited fails by raising, so this is stray."""
+        self.stray += 1
 
     def noted(self, operation: int, name: str, by: int = 1) -> None:
         """See Sink.noted."""

@@ -6,17 +6,20 @@ overlapping ranges mean. Cells that are invalid, failed or skipped are named, ne
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from statistics import median
 
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Status
 from harness.condition import size
-from harness.report.words import Group, groups, labels
+from harness.report.message_answers import Messages
+from harness.report.words import Group, durability, figure, groups, labels, ms, spread
 from harness.report.words import whole_number as number
 
 USABLE = (Status.VALID, Status.QUALIFIED)
+BOOTED_FAST = (
+    'Kafka ran with little of the JVM (boot = "fast"): a smoke test, whose figures are not to be used.'
+)
 MANY = 100
 """Subscribers from which on their share of the server's memory can be told from its own."""
 
@@ -26,8 +29,12 @@ def answers(summary: Summary) -> list[str]:
     said = _Speaker(summary).say()
     if not said:
         return ["No cell of this run can carry an answer; the verdicts below say why."]
+    if _boots_fast(summary):
+        said.insert(0, BOOTED_FAST)
     if left_out := _left_out(summary):
-        said.append(f"Not used here: {'; '.join(left_out)}.")
+        accounted = any(cell.ledger for cell in summary.cells)
+        but = " but for the accounts of messages" if accounted else ""
+        said.append(f"Not used here{but}: {'; '.join(left_out)}.")
     repeats = max(len(cell.trials) for cell in summary.cells)
     if repeats > 1:
         said.append(
@@ -37,6 +44,11 @@ def answers(summary: Summary) -> list[str]:
     else:
         said.append("Each figure is from one trial; with more --repeats their range is shown.")
     return said
+
+
+def _boots_fast(summary: Summary) -> bool:
+    boot = summary.info["scenario"].get("broker", {}).get("boot")
+    return boot == "fast" and "kafka" in summary.info.get("parts", {})
 
 
 def _left_out(summary: Summary) -> list[str]:
@@ -55,6 +67,7 @@ def _left_out(summary: Summary) -> list[str]:
 
 class _Speaker:
     def __init__(self, summary: Summary) -> None:
+        self._summary = summary
         self._groups = [
             Group(group.title, group.loop, cells)
             for group in groups(summary)
@@ -70,11 +83,13 @@ class _Speaker:
                 return self._watch()
             case "job":
                 return self._job()
+            case "ingest":
+                return Messages(self._summary, self._groups).say()
         cells = [cell for group in self._groups for cell in group.cells]
         said = []
         if any(c.info["condition"]["work_mean_ms"] for c in cells):
             said += self._results_after_work()
-        elif any(cell.info["condition"]["how"] for cell in cells):
+        elif any(len(each) > 1 for group in self._groups for each in _by_way(group.cells)):
             said += self._ways()
         else:
             said += self._latency()
@@ -115,7 +130,7 @@ class _Speaker:
         value = getattr(cell.latency, mark)
         if math.isinf(value):
             return f"more than {self._timeout_s:g} s"
-        return "" if math.isnan(value) else f"{_ms(value)}{_range(cell, mark)}"
+        return "" if math.isnan(value) else f"{ms(value)}{_range(cell, mark)}"
 
     def _results_after_work(self) -> list[str]:
         said = []
@@ -131,8 +146,7 @@ class _Speaker:
         """What a way of doing it changes, style by style: against the first of its ways."""
         said = []
         for group in self._groups:
-            for _, each in groupby(group.cells, key=lambda c: c.info["variant"]):
-                first, *others = each
+            for first, *others in _by_way(group.cells):
                 told = [f"{self._name(first)} {self._figures(first)}"]
                 told += [
                     f"{_difference(first, cell)} {self._figures(cell, first)}" for cell in others
@@ -181,7 +195,7 @@ class _Speaker:
                 (c for c in group.cells if c.watched is not None), key=lambda c: _last(c)
             )
             floor = [f["last_us"] for c in cells for t in c.trials if (f := t.health["floor_us"])]
-            beside = f" A bare loop needs {_ms(median(floor) / 1e3)} to receive as many."
+            beside = f" A bare loop needs {ms(median(floor) / 1e3)} to receive as many."
             what = f"{group.title}, time until the last subscriber knew"
             told = self._told(what, cells, _last_and_price)
             said += [sentence + (beside if floor else "") for sentence in told]
@@ -211,8 +225,8 @@ def _excess(cell: CellResult) -> str:
     mean = cell.excess
     if mean is None:
         return ""
-    interval = f" [{_figure(mean.low)}, {_figure(mean.high)}]" if math.isfinite(mean.low) else ""
-    return f"{_ms(mean.value)}{interval}"
+    interval = f" [{figure(mean.low)}, {figure(mean.high)}]" if math.isfinite(mean.low) else ""
+    return f"{ms(mean.value)}{interval}"
 
 
 def _polls(cell: CellResult) -> str:
@@ -238,6 +252,14 @@ def _cpu_us(cell: CellResult) -> float | None:
     return client + server + (cell.cpu_us_per_op["gateway"] or 0.0)
 
 
+def _by_way(cells: Sequence[CellResult]) -> list[list[CellResult]]:
+    """The ways of each variant, apart by what they promise: only like is compared with like."""
+    found: dict[tuple[str, str], list[CellResult]] = {}
+    for cell in cells:
+        found.setdefault((cell.info["variant"], durability(cell)), []).append(cell)
+    return list(found.values())
+
+
 def _difference(first: CellResult, cell: CellResult) -> str:
     """What a cell does otherwise than the first of its style."""
     usual, ways = (c.info["condition"]["how"] for c in (first, cell))
@@ -261,7 +283,7 @@ def _last_and_price(cell: CellResult) -> str:
     value = _last(cell)
     if not math.isfinite(value):
         return "not all within the timeout" if math.isinf(value) else ""
-    parts = [f"{_ms(value)}{_range(cell, 'last')}"]
+    parts = [f"{ms(value)}{_range(cell, 'last')}"]
     subscribers = cell.info["condition"]["subscribers"]
     if subscribers >= MANY:
         if (cpu := _cpu_us(cell)) is not None:
@@ -283,7 +305,7 @@ def _job_figures(cell: CellResult) -> str:
     if cell.connections is not None:
         parts.append(f"held {cell.connections} connections")
     if cell.progress is not None and math.isfinite(cell.progress.p50):
-        parts.append(f"progress was {_ms(cell.progress.p50)} old when seen")
+        parts.append(f"progress was {ms(cell.progress.p50)} old when seen")
     else:
         parts.append("told no progress")
     if price := _price(cell):
@@ -300,16 +322,4 @@ def _range(cell: CellResult, mark: str) -> str:
         value: float = getattr(trial.latency, mark)
         return value
 
-    values = [of(trial) for trial in cell.trials]
-    if len(values) < 2 or not all(map(math.isfinite, values)):
-        return ""
-    return f" ({_figure(min(values))}–{_figure(max(values))})"
-
-
-def _ms(value: float) -> str:
-    return f"{_figure(value)} ms"
-
-
-def _figure(value: float) -> str:
-    """Ranges are as fine as what stands before them, or all of them would seem to overlap."""
-    return f"{value:,.2f}" if value < 10 else f"{value:,.0f}"
+    return spread([of(trial) for trial in cell.trials])

@@ -52,8 +52,12 @@ class ConsoleWatcher:
             self._task = self._live.add_task("", total=plan.seconds, left="", now="")
             self._live.start()
 
+    def said(self, words: str) -> None:
+        """See trial.Watcher."""
+        self._print(escape(words))
+
     def trial_started(self, trial: Trial, number: int) -> None:
-        """See run.Watcher."""
+        """See trial.Watcher."""
         self._number = number
         if self._live is not None:
             self._live.update(
@@ -64,14 +68,14 @@ class ConsoleWatcher:
             self._advance(0.0)
 
     def trial_progress(self, elapsed_s: float, rate: float, failed: int) -> None:
-        """See run.Watcher."""
+        """See trial.Watcher."""
         if self._live is not None:
             now = f"{rate:,.0f}/s" + (f"  {failed} failed" if failed else "")
             self._live.update(self._task, now=now)
             self._advance(elapsed_s)
 
     def trial_ended(self, trial: Trial, result: TrialResult) -> None:
-        """See run.Watcher."""
+        """See trial.Watcher."""
         counts = result.counts
         lost = counts.dropped + counts.failed + counts.timed_out
         self._print(
@@ -81,7 +85,7 @@ class ConsoleWatcher:
         )
 
     def trial_failed(self, trial: Trial, reason: str) -> None:
-        """See run.Watcher."""
+        """See trial.Watcher."""
         self._print(f"{_words(trial)}: [red]failed[/red]: {escape(reason)}")
 
     def close(self) -> None:

@@ -7,6 +7,11 @@ from typing import Any
 
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import Status
+from harness.condition import DURABILITY
+
+
+STORES = ("PostgreSQL",)
+"""As conditions call the stores that a synchronous style commits to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +42,59 @@ def groups(summary: Summary) -> list[Group]:
     ]
 
 
-def labels(cells: Sequence[CellResult]) -> dict[str, str]:
-    """The shortest name of each cell, by its id: of its variant, and how it was done."""
-    variants = _variant_labels(cells)
-    every = {cell.info["id"]: tuple(cell.info["condition"]["how"]) for cell in cells}
+def labels(cells: Sequence[CellResult], whole: bool = False, but: str = "") -> dict[str, str]:
+    """The shortest name of each cell, by its id: of its variant, how it was done, and its class of
+    durability where not all have the same. `whole`: variants by their whole names; `but`: without
+    what is said of how many there were of one thing, as in `worker`."""
+    named = {c.info["variant"]: c.info["variant"] for c in cells} if whole else {}
+    named = named or _variant_labels(cells)
+    every = {cell.info["id"]: without(cell.info["condition"]["how"], but) for cell in cells}
     # What all do alike tells none apart.
     alike = set.intersection(*map(set, every.values())) if every else set()
+    mixed = len({durability(cell) for cell in cells}) > 1
+    if mixed:
+        # A store is what makes its class, and that is named.
+        alike |= set(STORES)
     return {
         cell.info["id"]: ", ".join(
             [
-                variants[cell.info["variant"]],
+                named[cell.info["variant"]],
                 *(part for part in every[cell.info["id"]] if part not in alike),
+                *([class_of(durability(cell))] if mixed else []),
             ]
         )
         for cell in cells
     }
+
+
+def without(parts: Iterable[str], thing: str) -> list[str]:
+    """The parts of a condition that do not count a thing, as `2 workers` and `prefetch 20` do."""
+    return [
+        part for part in parts if thing not in (word.removesuffix("s") for word in part.split(" "))
+    ]
+
+
+def durability(cell: CellResult) -> str:
+    """What an answer or an acknowledgement of the cell promises: a key of DURABILITY."""
+    return str(cell.info["condition"].get("durability", "A"))
+
+
+def class_of(promise: str) -> str:
+    """The name of a key of DURABILITY."""
+    return "single-node flush" if promise == "flushed" else f"class {promise}"
+
+
+def durability_words(cells: Sequence[CellResult]) -> str:
+    """What must stand beside every chart: the class of all, or each class where they differ. Empty
+    where no cell has a broker and all keep their orders in memory."""
+    promises = sorted({durability(cell) for cell in cells})
+    if not any(cell.info["condition"].get("broker") for cell in cells) and promises in ([], ["A"]):
+        return ""
+    meanings = [f"{class_of(p)}: {DURABILITY[p].removeprefix(f'{class_of(p)}: ')}" for p in promises]
+    if len(meanings) == 1:
+        return f"All {meanings[0]}."
+    said = "; ".join(meanings)
+    return f"{said[0].upper()}{said[1:]}."
 
 
 def _variant_labels(cells: Iterable[CellResult]) -> dict[str, str]:
@@ -103,6 +146,34 @@ def whole_number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:,.1f}" if abs(value) < 10 and value != int(value) else f"{value:,.0f}"
+
+
+def ms(value: float) -> str:
+    """A time as sentences give it."""
+    return f"{figure(value)} ms"
+
+
+def figure(value: float) -> str:
+    """A figure as sentences give it."""
+    # Ranges are as fine as what stands before them, or all of them would seem to overlap.
+    return f"{value:,.2f}" if value < 10 else f"{value:,.0f}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """The least and the most of several trials, ` (1.00–2.00)`; empty for one, or without an end."""
+    if len(values) < 2 or not all(map(math.isfinite, values)):
+        return ""
+    return f" ({figure(min(values))}–{figure(max(values))})"
+
+
+def share(value: float) -> str:
+    """A part of a whole in per cent; what is not none or all of it never reads so."""
+    percents = 100 * value
+    if percents in (0, 100):
+        return f"{percents:.0f} %"
+    if abs(percents - 100) < 0.05:
+        return "more than 99.9 %" if percents < 100 else "more than 100 %"
+    return "less than 0.1 %" if percents < 0.05 else f"{percents:.1f} %"
 
 
 def percent(value: float) -> str:

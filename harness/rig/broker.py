@@ -68,5 +68,3 @@ class Broker(Protocol):
 
     async def stop(self) -> None:
         """End it, with all that it started; its folder is removed."""
-
-

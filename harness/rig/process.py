@@ -5,11 +5,11 @@ import contextlib
 import itertools
 import json
 import os
-import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from signal import SIGKILL, Signals
 from types import TracebackType
 from typing import Any, Self
 
@@ -164,13 +164,13 @@ class Rig:
             return ""
         return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
 
-    def signal(self, process: Process, number: signal.Signals) -> None:
+    def signal(self, process: Process, number: Signals) -> None:
         """Send a signal to a process; nothing happens when it has ended."""
         for key, known in self._processes.items():
             if known is process:
                 warden.send(self._link, {"op": "signal", "id": key, "signal": int(number)})
 
-    async def stop(self, process: Process, number: signal.Signals | None = None) -> int:
+    async def stop(self, process: Process, number: Signals | None = None) -> int:
         """End a process by ending its input, and by a signal where given; by force after
         STOP_LIMIT_S. Returns its exit code."""
         process.end_input()
@@ -183,7 +183,7 @@ class Rig:
 
     async def kill(self, process: Process) -> int:
         """End a process by force; returns its exit code. Raises RigError if it does not end."""
-        self.signal(process, signal.SIGKILL)
+        self.signal(process, SIGKILL)
         try:
             return await asyncio.wait_for(asyncio.shield(process.exited), KILL_LIMIT_S)
         except TimeoutError:
@@ -203,7 +203,7 @@ class Rig:
                 if not process._started.done():
                     process._started.set_exception(lost)
                 if not process.exited.done():
-                    process.exited.set_result(-signal.SIGKILL)
+                    process.exited.set_result(-SIGKILL)
             return
         process = self._processes[event["id"]]
         match event["event"]:

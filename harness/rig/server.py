@@ -1,13 +1,19 @@
 """A style's server, fresh for one trial."""
 
 import asyncio
+import contextlib
+import json
+import secrets
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.rig.process import Process, Rig, RigError
 
 READY_LIMIT_S = 30.0
+DRAIN_GRACE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +38,45 @@ class Serving:
     key: Path | None = None
     host: str = "127.0.0.1"
     port: int = 0
+    store: str = "memory"
+    namespace: str = ""
+    """What a store keeps this server's orders under."""
+    broker: str = ""
+    """The address of the broker that a style has, with its options (protos.broker)."""
+    worker: int = 0
+    workers: int = 1
+    """Which of how many processes at the broker this is."""
+    paused: bool = False
+    """Whether it takes nothing before it is told to drain."""
+    changes: bool = False
+    """Whether somebody watches at the broker."""
+    stores: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Addresses of stores, by the variable that tells the server."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Addresses, which may hold secrets and so are no words of a command line."""
+        told = dict(self.stores)
+        if self.broker:
+            told["ORDERBENCH_BROKER"] = self.broker
+        if self.changes:
+            told["ORDERBENCH_CHANGES"] = "1"
+        return told
 
     @property
     def words(self) -> list[str]:
         """As a command line."""
         words = [self.style, "--host", self.host, "--port", str(self.port)]
         words += ["--service-time-ms", str(self.service_time_ms), "--remember", self.remember]
-        if self.compression:
-            words.append("--compression")
+        if self.store != "memory":
+            words += ["--store", self.store, "--namespace", self.namespace]
+        if self.broker:
+            words += ["--worker", str(self.worker), "--workers", str(self.workers)]
+        words += [
+            word
+            for word, said in (("--compression", self.compression), ("--paused", self.paused))
+            if said
+        ]
         if self.trace is not None:
             words += ["--trace", self.trace]
         if self.certificate is not None:
@@ -49,7 +86,40 @@ class Serving:
 
 async def start_server(rig: Rig, serving: Serving, cpus: tuple[int, ...] | None = None) -> Server:
     """Start a style's server and wait until it is bound. Raises RigError naming its log."""
-    return await _start(rig, f"server-{serving.style}", ["servers", *serving.words], cpus)
+    words = ["servers", *serving.words]
+    return await _start(rig, f"server-{serving.style}", words, cpus, serving.environment)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a worker took: the file of its arrivals, and how it left its broker (Drained)."""
+
+    file: Path
+    said: Mapping[str, Any]
+
+
+async def drain(
+    workers: Sequence[Server], folder: Path, limit_s: float, read_again: bool = False
+) -> list[Taken]:
+    """Let all workers at a broker take what is left, for `limit_s` seconds at most; the first of
+    them then reads all again, where that is asked for. Raises RigError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f".{secrets.token_hex(8)}.arrivals" for _ in workers]
+    for number, (worker, file) in enumerate(zip(workers, files, strict=True)):
+        again = read_again and number == 0
+        how = {"limit_s": limit_s, "arrivals": str(file), "read_again": again}
+        worker.process.say(json.dumps({"event": "drain", **how}) + "\n")
+    taken = []
+    for worker, file in zip(workers, files, strict=True):
+        said = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * limit_s + DRAIN_GRACE_S):
+                said = await worker.process.hear()
+        if said is None or said["event"] != "drained":
+            name = worker.process.name
+            raise RigError(f"{name} did not take what was left (see its log)")
+        taken.append(Taken(file, said))
+    return taken
 
 
 async def start_gateway(
@@ -75,8 +145,14 @@ async def start_relay(
     return await _start(rig, "relay", words, cpus)
 
 
-async def _start(rig: Rig, name: str, words: list[str], cpus: tuple[int, ...] | None) -> Server:
-    process = await rig.spawn(name, [sys.executable, "-m", *words], cpus)
+async def _start(
+    rig: Rig,
+    name: str,
+    words: list[str],
+    cpus: tuple[int, ...] | None,
+    env: Mapping[str, str] | None = None,
+) -> Server:
+    process = await rig.spawn(name, [sys.executable, "-m", *words], cpus, env=env)
     try:
         async with asyncio.timeout(READY_LIMIT_S):
             message = await process.hear()

@@ -66,7 +66,7 @@ async def bytes_to(server: Server, driver: Places, wanted: Order, number: int) -
 @pytest.mark.parametrize("codec", CODECS)
 def test_each_codec_carries_orders(entry: Entry, serve: Serve, run: Run, codec: str) -> None:
     needs(entry, codec)
-    server = serve(entry.style, 0.0)
+    server = serve(entry.speaks or entry.style, 0.0)
 
     async def case() -> None:
         async with talking(entry, server, Wire(codec)) as driver:
@@ -82,12 +82,12 @@ def test_each_codec_carries_orders(entry: Entry, serve: Serve, run: Run, codec: 
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_each_codec_carries_a_document(entry: Entry, serve: Serve, run: Run, codec: str) -> None:
-    needs(entry, codec)
-    server = serve(entry.style, 0.0)
+def test_each_codec_carries_a_document(direct: Entry, serve: Serve, run: Run, codec: str) -> None:
+    needs(direct, codec)
+    server = serve(direct.style, 0.0)
 
     async def case() -> None:
-        async with talking(entry, server, Wire(codec)) as driver:
+        async with talking(direct, server, Wire(codec)) as driver:
             wanted = with_attachment(os.urandom(MIB))
             carried = await bytes_to(server, driver, wanted, 0)
             # Text carries three bytes in four characters.
@@ -104,16 +104,16 @@ def test_each_codec_carries_a_document(entry: Entry, serve: Serve, run: Run, cod
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_compression_carries_the_same_in_fewer_bytes(
-    entry: Entry, serve: Serve, run: Run, codec: str
+    direct: Entry, serve: Serve, run: Run, codec: str
 ) -> None:
-    needs(entry, codec)
-    needs(entry, "compression")
-    plain, packing = serve(entry.style, 0.0), serve(entry.style, 0.0, compression=True)
+    needs(direct, codec)
+    needs(direct, "compression")
+    plain, packing = serve(direct.style, 0.0), serve(direct.style, 0.0, compression=True)
 
     async def case() -> None:
         async with (
-            talking(entry, plain, Wire(codec)) as plainly,
-            talking(entry, packing, Wire(codec, compression=True)) as packed,
+            talking(direct, plain, Wire(codec)) as plainly,
+            talking(direct, packing, Wire(codec, compression=True)) as packed,
         ):
             for number, items in enumerate((1, 10, 1000)):
                 wanted = order(key(), items)
@@ -132,7 +132,7 @@ def test_compression_carries_the_same_in_fewer_bytes(
 
 def test_a_server_that_compresses_serves_who_does_not(entry: Entry, serve: Serve, run: Run) -> None:
     needs(entry, "compression")
-    server = serve(entry.style, 0.0, compression=True)
+    server = serve(entry.speaks or entry.style, 0.0, compression=True)
 
     async def case() -> None:
         async with talking(entry, server, Wire()) as driver:
@@ -178,13 +178,13 @@ def encrypting(serve: Serve, style: str, authority: Certificates) -> Server:
 
 
 def test_orders_travel_encrypted(
-    entry: Entry, serve: Serve, run: Run, authority: Certificates
+    direct: Entry, serve: Serve, run: Run, authority: Certificates
 ) -> None:
-    needs(entry, "tls")
-    server = encrypting(serve, entry.style, authority)
+    needs(direct, "tls")
+    server = encrypting(serve, direct.style, authority)
 
     async def case() -> None:
-        async with talking(entry, server, Wire(ca=str(authority.ca)), lanes=2) as driver:
+        async with talking(direct, server, Wire(ca=str(authority.ca)), lanes=2) as driver:
             for number, items in enumerate((1, 1000)):
                 wanted = order(key(), items)
                 got = await driver.place(number, wanted, Call(number))
@@ -196,13 +196,13 @@ def test_orders_travel_encrypted(
 
 
 def test_who_does_not_trust_the_server_does_not_talk_to_it(
-    entry: Entry, serve: Serve, run: Run, authority: Certificates
+    direct: Entry, serve: Serve, run: Run, authority: Certificates
 ) -> None:
-    needs(entry, "tls")
-    server = encrypting(serve, entry.style, authority)
+    needs(direct, "tls")
+    server = encrypting(serve, direct.style, authority)
 
     async def case(wire: Wire, target: str) -> None:
-        driver = make(entry)
+        driver = make(direct)
         try:
             with pytest.raises(DriverError) as caught:
                 async with asyncio.timeout(LIMIT_S):
@@ -218,13 +218,13 @@ def test_who_does_not_trust_the_server_does_not_talk_to_it(
     run(case(Wire(), target))
 
 
-def test_a_lane_that_was_dropped_can_be_used_again(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.style, 0.0)
+def test_a_lane_that_was_dropped_can_be_used_again(direct: Entry, serve: Serve, run: Run) -> None:
+    server = serve(direct.style, 0.0)
     port = int(server.address.rsplit(":", 1)[1])
 
     async def case() -> None:
         await until("nobody is connected", lambda: not sockets({port}))
-        async with talking(entry, server, Wire(), lanes=2) as driver:
+        async with talking(direct, server, Wire(), lanes=2) as driver:
             for lane in range(2):
                 await driver.place(lane, order(key()), Call(lane))
             both = len(sockets({port}))
@@ -242,7 +242,7 @@ def test_a_lane_that_was_dropped_can_be_used_again(entry: Entry, serve: Serve, r
 
 
 def test_a_lane_lasts(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.style, 0.0)
+    server = serve(entry.speaks or entry.style, 0.0)
 
     async def case() -> None:
         async with talking(entry, server, Wire(poll=Poll("long"))) as driver:
@@ -258,19 +258,19 @@ def test_a_lane_lasts(entry: Entry, serve: Serve, run: Run) -> None:
     run(case())
 
 
-def test_a_server_stops_with_orders_under_way(entry: Entry, rig: Rig, run: Run) -> None:
+def test_a_server_stops_with_orders_under_way(direct: Entry, rig: Rig, run: Run) -> None:
     async def case() -> None:
-        server = await start_server(rig, Serving(entry.style, 600_000.0))
+        server = await start_server(rig, Serving(direct.style, 600_000.0))
         sink = ListSink()
-        async with opened(entry, server.address, sink=sink) as driver:
+        async with opened(direct, server.address, sink=sink) as driver:
             asking = [asyncio.create_task(driver.place(n, order(key()), Call(n))) for n in range(2)]
             await asyncio.sleep(0.2)
             assert await rig.stop(server.process) == 0
-            if "notices_death" in entry.lacks:
+            if "notices_death" in direct.lacks:
                 for task in asking:
                     task.cancel()
             for outcome in await asyncio.gather(*asking, return_exceptions=True):
-                if "notices_death" in entry.lacks:
+                if "notices_death" in direct.lacks:
                     assert isinstance(outcome, asyncio.CancelledError)
                 else:
                     assert isinstance(outcome, DriverError)

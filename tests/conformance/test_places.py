@@ -68,7 +68,7 @@ def connections(pid: int) -> int:
 def test_an_order_is_confirmed_at_its_price(
     entry: Entry, serve: Serve, run: Run, items: int
 ) -> None:
-    server = serve(entry.style, 0.0)
+    server = serve(entry.speaks or entry.style, 0.0)
 
     async def case() -> None:
         async with opened(entry, server.address) as driver:
@@ -86,7 +86,7 @@ def test_an_order_is_confirmed_at_its_price(
 def test_processed_lies_between_sent_and_done(entry: Entry, serve: Serve, run: Run) -> None:
     import time
 
-    server = serve(entry.style, 0.0)
+    server = serve(entry.speaks or entry.style, 0.0)
 
     async def case() -> None:
         async with opened(entry, server.address) as driver:
@@ -98,7 +98,7 @@ def test_processed_lies_between_sent_and_done(entry: Entry, serve: Serve, run: R
 
 
 def test_answers_go_to_who_asked(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.style, 0.0)
+    server = serve(entry.speaks or entry.style, 0.0)
 
     async def case() -> None:
         lanes = 4 if make(entry).multiplexes else 48
@@ -117,7 +117,7 @@ def test_answers_go_to_who_asked(entry: Entry, serve: Serve, run: Run) -> None:
 
 
 def test_a_repeat_gets_the_same_answer(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.style, 0.0)
+    server = serve(entry.speaks or entry.style, 0.0)
 
     async def case() -> None:
         async with opened(entry, server.address) as driver:
@@ -136,7 +136,7 @@ async def refusal(driver: Places, wanted: object, number: int) -> DriverError:
 
 
 def test_the_same_errors_with_the_same_words(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.style, 0.0)
+    server = serve(entry.speaks or entry.style, 0.0)
 
     async def case() -> None:
         async with opened(entry, server.address) as driver:
@@ -158,7 +158,7 @@ def test_the_same_errors_with_the_same_words(entry: Entry, serve: Serve, run: Ru
 
 
 def test_a_large_order_fits(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.style, 0.0)
+    server = serve(entry.speaks or entry.style, 0.0)
 
     async def case() -> None:
         async with opened(entry, server.address) as driver:
@@ -169,16 +169,16 @@ def test_a_large_order_fits(entry: Entry, serve: Serve, run: Run) -> None:
     run(case())
 
 
-def test_lanes_are_connections(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.style, 0.0)
+def test_lanes_are_connections(direct: Entry, serve: Serve, run: Run) -> None:
+    server = serve(direct.style, 0.0)
 
     async def case() -> None:
         before = connections(server.process.pid)
 
         def lanes() -> float:
-            return (connections(server.process.pid) - before) / entry.per_lane
+            return (connections(server.process.pid) - before) / direct.per_lane
 
-        async with opened(entry, server.address, lanes=3) as driver:
+        async with opened(direct, server.address, lanes=3) as driver:
             # A client is connected before its server has accepted.
             await until("3 lanes", lambda: lanes() == 3)
             for number in range(6):
@@ -192,7 +192,7 @@ def test_lanes_are_connections(entry: Entry, serve: Serve, run: Run) -> None:
 
 
 def test_cancellation_leaves_the_lane_usable(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.style, SLOW_MS)
+    server = serve(entry.speaks or entry.style, SLOW_MS)
     sink = ListSink()
 
     async def case() -> None:
@@ -215,7 +215,7 @@ def test_cancellation_leaves_the_lane_usable(entry: Entry, serve: Serve, run: Ru
 
 
 def test_cancellation_at_the_first_instant(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.style, 0.0)
+    server = serve(entry.speaks or entry.style, 0.0)
 
     async def case() -> None:
         async with opened(entry, server.address, lanes=1) as driver:
@@ -233,7 +233,7 @@ def test_cancellation_at_the_first_instant(entry: Entry, serve: Serve, run: Run)
 def test_a_lane_that_multiplexes_does_not_queue(entry: Entry, serve: Serve, run: Run) -> None:
     if not make(entry).multiplexes:
         return
-    server = serve(entry.style, NEVER_MS)
+    server = serve(entry.speaks or entry.style, NEVER_MS)
 
     async def case() -> None:
         async with opened(entry, server.address, lanes=1) as driver:
@@ -253,27 +253,27 @@ def test_a_lane_that_multiplexes_does_not_queue(entry: Entry, serve: Serve, run:
 
 
 def test_a_dead_server_is_a_disconnection_and_its_return_is_used(
-    entry: Entry, rig: Rig, run: Run
+    direct: Entry, rig: Rig, run: Run
 ) -> None:
     async def case() -> None:
-        server = await start_server(rig, Serving(entry.style, NEVER_MS))
+        server = await start_server(rig, Serving(direct.style, NEVER_MS))
         port = int(server.address.rsplit(":", 1)[1])
-        async with opened(entry, server.address) as driver:
+        async with opened(direct, server.address) as driver:
             asking = [asyncio.create_task(driver.place(n, order(key()), Call(n))) for n in range(2)]
             await asyncio.sleep(0.05)
             await rig.kill(server.process)
-            if "notices_death" in entry.lacks:
+            if "notices_death" in direct.lacks:
                 for task in asking:
                     task.cancel()
             for outcome in await asyncio.gather(*asking, return_exceptions=True):
                 if isinstance(outcome, asyncio.CancelledError):
-                    assert "notices_death" in entry.lacks
+                    assert "notices_death" in direct.lacks
                     continue
                 assert isinstance(outcome, DriverError)
                 assert outcome.failure is Failure.DISCONNECTED
             gone = await refusal(driver, order(key()), 2)
             assert gone.failure is Failure.DISCONNECTED
-            again = await start_server(rig, Serving(entry.style, port=port))
+            again = await start_server(rig, Serving(direct.style, port=port))
             number = 3
             while True:
                 try:
@@ -290,10 +290,10 @@ def test_a_dead_server_is_a_disconnection_and_its_return_is_used(
     run(case())
 
 
-def test_a_frozen_server_is_waited_for(entry: Entry, rig: Rig, run: Run) -> None:
+def test_a_frozen_server_is_waited_for(direct: Entry, rig: Rig, run: Run) -> None:
     async def case() -> None:
-        server = await start_server(rig, Serving(entry.style))
-        async with opened(entry, server.address, lanes=1) as driver:
+        server = await start_server(rig, Serving(direct.style))
+        async with opened(direct, server.address, lanes=1) as driver:
             rig.signal(server.process, signal.SIGSTOP)
             await until(
                 "the server is frozen",
@@ -309,13 +309,13 @@ def test_a_frozen_server_is_waited_for(entry: Entry, rig: Rig, run: Run) -> None
     run(case())
 
 
-def test_nobody_there(entry: Entry, serve: Serve, run: Run) -> None:
+def test_nobody_there(direct: Entry, serve: Serve, run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    address = serve(entry.style, 0.0).address.rsplit(":", 1)[0] + f":{port}"
+    address = serve(direct.style, 0.0).address.rsplit(":", 1)[0] + f":{port}"
 
     async def case() -> None:
-        driver = make(entry)
+        driver = make(direct)
         with pytest.raises(DriverError) as caught:
             async with asyncio.timeout(LIMIT_S):
                 await driver.open(address, 2, ListSink())
@@ -325,7 +325,7 @@ def test_nobody_there(entry: Entry, serve: Serve, run: Run) -> None:
     run(case())
 
 
-def test_garbage_is_an_error_of_the_closed_set(entry: Entry, serve: Serve, run: Run) -> None:
+def test_garbage_is_an_error_of_the_closed_set(direct: Entry, serve: Serve, run: Run) -> None:
     async def case() -> None:
         async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(16)
@@ -335,8 +335,8 @@ def test_garbage_is_an_error_of_the_closed_set(entry: Entry, serve: Serve, run: 
 
         server = await asyncio.start_server(speak, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        address = serve(entry.style, 0.0).address.rsplit(":", 1)[0] + f":{port}"
-        driver = make(entry)
+        address = serve(direct.style, 0.0).address.rsplit(":", 1)[0] + f":{port}"
+        driver = make(direct)
         with pytest.raises(DriverError):
             async with asyncio.timeout(LIMIT_S):
                 await driver.open(address, 1, ListSink())
@@ -349,7 +349,7 @@ def test_garbage_is_an_error_of_the_closed_set(entry: Entry, serve: Serve, run: 
 
 
 def test_closing_twice_and_unopened_is_harmless(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.style, 0.0)
+    server = serve(entry.speaks or entry.style, 0.0)
 
     async def case() -> None:
         await make(entry).close()

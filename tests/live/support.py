@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from clients import catalog
 from harness.load.messages import LoadSpec
 from harness.results import Samples
 from harness.rig.process import Rig
+from harness.rig.server import Server
 from tests.support import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,30 +35,33 @@ async def trial(
     target: str,
     folder: Path,
     during: During | None = None,
+    workers: Sequence[Server] = (),
     **changes: Any,
 ) -> Samples:
     """One trial by a real generator child; `changes` are fields of its TrialSpec."""
     spec = replace(SPEC, driver=entry.driver, target=target, **changes)
-    return await one_trial(rig, spec, folder, during, cpus=None)
+    return await one_trial(rig, spec, folder, during, cpus=None, workers=workers)
 
 
-def bench(*words: str, mark: str = "", **options: Any) -> subprocess.Popen[str]:
-    """`bench.py WORDS`, started as a process of its own."""
+def bench(
+    *words: str, mark: str = "", env: Mapping[str, str] | None = None, **options: Any
+) -> subprocess.Popen[str]:
+    """`bench.py WORDS`, started as a process of its own; `env` on top of this one's."""
     return subprocess.Popen(
         [sys.executable, "-m", "harness.cli", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, MARK: mark},
+        env={**os.environ, MARK: mark, **(env or {})},
         cwd=ROOT,
         **options,
     )
 
 
-def bench_done(*words: str) -> tuple[int, str, str]:
+def bench_done(*words: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a command."""
-    process = bench(*words)
+    process = bench(*words, env=env)
     try:
         out, err = process.communicate(timeout=5 * LIMIT_S)
     except subprocess.TimeoutExpired:

@@ -73,6 +73,7 @@ def trial(
         failures={"disconnected": counts.failed} if counts.failed else {},
         completed_in_window=completed,
         window_s=WINDOW_S,
+        window_start_ns=0,
         latency=distribution(latency, planned),
         latency_values=(latency, planned),
         ack=None,
@@ -89,6 +90,9 @@ def trial(
         notes={},
         progress_ms=np.array([]),
         watched=None,
+        acked_in_window=0,
+        ledger=None,
+        warm_up=None,
         seen=Seen(cpu if style in SERVER_US else {"generator": cpu["generator"]}),
     )
 

@@ -2,12 +2,13 @@
 
 import json
 import re
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
 
-from harness.condition import Condition, PollWay, counted, duration, size
+from harness.condition import DURABILITY, BrokerWay, Condition, PollWay, counted, duration, size
+from protos.broker import BrokerAddress, Durability, read_broker
 
 FIXED = PollWay("fixed", 20.0, 2000.0)
 
@@ -27,6 +28,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "poll": {"poll": FIXED},
     "cut_idle_s": {"cut_idle_s": 1.5},
     "remember": {"remember": "gateway"},
+    "broker": {"broker": BrokerWay(durability="C", workers=2)},
+    "store": {"store": "postgres"},
 }
 
 
@@ -63,6 +66,8 @@ def test_orders_of_a_file_have_no_number_of_items() -> None:
         ({"remember": "nothing"}, "remember-nothing", None, "forgets"),
         ({"remember": "requests"}, "remember-requests", None, "remembers"),
         ({"remember": "gateway"}, "remember-gateway", None, "gateway remembers"),
+        ({"remember": "redis"}, "remember-redis", None, "Redis remembers"),
+        ({"store": "postgres"}, "store-postgres", None, "PostgreSQL"),
         ({"poll": FIXED}, "poll-fixed-20ms", None, "every 20 ms"),
         (
             {"poll": PollWay("backoff", 20.0, 2000.0)},
@@ -87,6 +92,46 @@ def test_nothing_that_differs_is_left_out_of_id_or_words() -> None:
     made = [Condition(), *(replace(Condition(), **changes) for changes in OTHERS.values())]
     assert len({".".join(each.slugs) for each in made}) == len(made)
     assert len({(*each.asked, *each.how) for each in made}) == len(made)
+
+
+# The same, for what a broker's users choose.
+OTHER_WAYS: dict[str, tuple[Any, str, str]] = {
+    "partitions": (1, "partitions-1", "1 partition"),
+    "workers": (2, "workers-2", "2 workers"),
+    "prefetch": (1, "prefetch-1", "prefetch 1"),
+    "commit": ("auto", "commit-auto", "commit auto"),
+    "safe": (False, "unsafe", "unsafe producer"),
+    "linger_ms": (2.5, "linger-2.5ms", "linger 2.5 ms"),
+    "batch_bytes": (131_072, "batch-131072", "batches of 128 KiB"),
+    "replies": ("direct", "replies-direct", "direct replies"),
+}
+
+
+def test_a_brokers_way_is_in_the_id_with_its_durability_always() -> None:
+    assert {field.name for field in fields(BrokerWay)} == {"durability", *OTHER_WAYS}
+    assert Condition(broker=BrokerWay()).slugs == ["items-3", "class-b"]
+    assert Condition(broker=BrokerWay()).how == []
+    for name, (value, slug, words) in OTHER_WAYS.items():
+        condition = Condition(broker=replace(BrokerWay(), **{name: value}))
+        assert condition.slugs == ["items-3", "class-b", slug]
+        assert condition.how == [words]
+
+
+def test_a_way_has_the_options_of_an_address() -> None:
+    way = BrokerWay(durability="D", partitions=2, safe=False, workers=3)
+    address = BrokerAddress("kafka", ("127.0.0.1:9092",), **way.options)
+    assert (address.durability, address.partitions, address.safe) == ("D", 2, False)
+    assert read_broker(str(address)) == address
+    usual = asdict(BrokerAddress("kafka", ("h:1",)))
+    assert BrokerWay().options == {name: usual[name] for name in BrokerWay().options}
+
+
+def test_every_condition_has_a_durability_in_words() -> None:
+    assert Condition().durability == "A"
+    assert Condition(store="postgres").durability == "flushed"
+    assert {Condition(broker=BrokerWay(durability=d)).durability for d in "ABCD"} == set("ABCD")
+    assert {*"ABCD", "flushed"} == set(DURABILITY)
+    assert set("ABCD") == {each.value for each in Durability}
 
 
 def test_everything_at_once_is_a_folder_name_and_json() -> None:

@@ -495,7 +495,8 @@ def test_what_the_harness_saw_reaches_the_cell(tmp_path: Path) -> None:
     assert cell.connections == 5
     assert cell.worked_per_order == 2.0
     assert cell.notes == {"polls": 2.0}
-    assert cell.cpu_us_per_op == {"generator": 1.0, "server": 1.0, "gateway": 1.0}
+    others = {"broker": None, "rival": None}
+    assert cell.cpu_us_per_op == {"generator": 1.0, "server": 1.0, "gateway": 1.0, **others}
     assert cell.server_memory == {
         "before_open": 1000.0, "window_start": 1300.0, "window_end": 9300.0, "per_subscriber": 100,
     }  # fmt: skip

@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from orders.errors import KeyConflict
+from orders.model import Confirmation, Status, Update
 from patterns.remembered import EXPIRY_S, MemoryAnswers, answered_once
+from patterns.remembered_redis import OrderAnswers
 from tests.support import Run
 
 CONTENT, OTHER = b"content", b"other content"
@@ -239,3 +241,16 @@ def test_a_failure_that_nobody_waits_for_frees_the_id_all_the_same(run: Run) -> 
         assert await answers.claim("r", OTHER) is None
 
     run(case())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Confirmation("o-1", "k", Status.CONFIRMED, 500, 2**62),
+        Update("o-1", "k", Status.RECEIVED, 0, 7),
+        Update("o-1", "k", Status.CONFIRMED, 100, 7, 500),
+    ],
+)
+def test_answers_are_written_and_read(answer: Confirmation | Update) -> None:
+    codec = OrderAnswers()
+    assert codec.decode(codec.encode(answer)) == answer

@@ -290,7 +290,9 @@ policy = "fixed"
         "wire.tls",
     ]
     words = {key: problem for problem in said for key in [problem.split(": ")[1]]}
-    assert words["operation"].endswith("input should be 'place', 'job' or 'watch', not 'wacth'")
+    assert words["operation"].endswith(
+        "input should be 'place', 'job', 'watch' or 'ingest', not 'wacth'"
+    )
     assert words["connection.keppt"].endswith("unknown key; did you mean 'kept'?")
     assert words["wire.compresion"].endswith("unknown key; did you mean 'compression'?")
     assert words["polls"].endswith("unknown key; did you mean 'poll'?")

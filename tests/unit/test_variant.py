@@ -96,4 +96,4 @@ def test_every_line_of_the_catalog_can_be_written_down() -> None:
         assert re.fullmatch(r"[a-z0-9.-]+", variant.slug)
         assert set(entry.lacks) <= set(catalog.ABILITIES)
         assert all(entry.lacks.values())
-        assert set(entry.operations) <= {"place", "job", "watch"}
+        assert set(entry.operations) <= {"place", "job", "watch", "ingest"}

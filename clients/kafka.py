@@ -1,0 +1,94 @@
+"""What Kafka's drivers share: what waits for replies, and what failures amount to."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from clients.base import DriverError, Failure, Milestone, Sink, refused
+from orders.model import Confirmation
+from protos.broker import CORRELATION_ID, PROBLEM, BrokerAddress
+from protos.codec import Codec, MalformedReply
+from protos.kafka import read_kafka, text
+from protos.problems import known
+
+OPEN_LIMIT_S = 8.0
+"""For all that it takes to open a driver."""
+PULSE_S = 1.0
+"""How often a broker is asked whether it is there, while somebody waits for it."""
+
+
+def address_of(target: str) -> BrokerAddress:
+    """The broker's address. Raises DriverError."""
+    try:
+        return read_kafka(target)
+    except ValueError as error:
+        raise DriverError(Failure.PROTOCOL, str(error)) from None
+
+
+def missing_topics(names: set[str]) -> DriverError:
+    """Topics that a broker does not have."""
+    return DriverError(Failure.PROTOCOL, f"no such topic: {', '.join(sorted(names))}")
+
+
+def gone(address: BrokerAddress, why: str) -> DriverError:
+    """A broker that does not answer."""
+    return DriverError(Failure.DISCONNECTED, f"{', '.join(address.hosts)}: {why}")
+
+
+def too_large(detail: str) -> DriverError:
+    """A message that is larger than the producer or the broker takes."""
+    return DriverError(Failure.REJECTED, detail, "too_large")
+
+
+class Inbox:
+    """Operations that wait for their reply."""
+
+    def __init__(self, sink: Sink, codec: Codec) -> None:
+        self._sink = sink
+        self._codec = codec
+        self._waiting: dict[int, asyncio.Future[Confirmation | DriverError]] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def expect(self, operation: int) -> "asyncio.Future[Confirmation | DriverError]":
+        """Announce an order before it is sent."""
+        future: asyncio.Future[Confirmation | DriverError]
+        future = self._waiting[operation] = asyncio.get_running_loop().create_future()
+        return future
+
+    def forget(self, operation: int) -> None:
+        """No longer wait for a reply; should it come, it is late."""
+        self._waiting.pop(operation, None)
+
+    def settle(self, value: bytes, headers: Mapping[str, bytes]) -> None:
+        """Take a reply. One that nobody waits for is late: the sink's."""
+        try:
+            operation = int(headers.get(CORRELATION_ID, b""))
+        except ValueError:
+            return
+        future = self._waiting.get(operation)
+        if future is None or future.done():
+            self._sink.arrived(operation, Milestone.DONE, time.monotonic_ns())
+            return
+        future.set_result(self._read(value, headers))
+
+    def fail(self, operation: int, error: DriverError) -> None:
+        """Fail one that waits; nothing happens when it does not."""
+        future = self._waiting.get(operation)
+        if future is not None and not future.done():
+            future.set_result(error)
+
+    def fail_all(self, error: DriverError) -> None:
+        """Fail everything that waits."""
+        for operation in list(self._waiting):
+            self.fail(operation, error)
+
+    def _read(self, value: bytes, headers: Mapping[str, bytes]) -> Confirmation | DriverError:
+        code = text(headers, PROBLEM)
+        if code:
+            return refused(known(code, value.decode("utf-8", "replace")))
+        try:
+            return self._codec.decode_confirmation(value)
+        except MalformedReply as malformed:
+            return DriverError(Failure.PROTOCOL, str(malformed))

@@ -1,0 +1,57 @@
+"""What the harness itself saw of a run, written again after every trial."""
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import results
+from harness.observe.telemetry import cpu_ns, rss_bytes
+from harness.plan import Trial
+
+
+@dataclass
+class Journal:
+    """What the harness itself saw, written again after every trial so that a kill loses little."""
+
+    folder: Path
+    telemetry: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def event(self, kind: str, detail: str = "", trial: Trial | None = None) -> None:
+        """Note that something happened now."""
+        self.events.append(
+            {
+                "at": time.monotonic_ns(),
+                "cell": trial.cell.id if trial else None,
+                "trial": trial.block + 1 if trial else None,
+                "kind": kind,
+                "detail": detail,
+            }
+        )
+
+    def sample(self, trial: Trial, pids: Mapping[str, int], mark: str = "") -> None:
+        """Note CPU time and memory of each role's process; one that has ended is passed over."""
+        for role, pid in pids.items():
+            with contextlib.suppress(ProcessLookupError):
+                self.telemetry.append(
+                    {
+                        "at": time.monotonic_ns(),
+                        "cell": trial.cell.id,
+                        "trial": trial.block + 1,
+                        "role": role,
+                        "cpu_ns": cpu_ns(pid),
+                        "rss_bytes": rss_bytes(pid),
+                        "mark": mark,
+                    }
+                )
+
+    def write(self) -> None:
+        """Put both files on disk."""
+        folder = self.folder
+        results.write_table(
+            folder / "telemetry.parquet", self.telemetry, results.telemetry_schema()
+        )
+        results.write_table(folder / "events.parquet", self.events, results.events_schema())

@@ -1,0 +1,127 @@
+"""Sends one trial's messages: O2 `ingest`, open loop from planned instants, or a closed window."""
+
+import asyncio
+import time
+
+from clients.base import Call, Ingests
+from harness.load.contexts import Contexts
+from harness.load.generator import SWEEP_S
+from harness.load.orders import OrderBook
+from harness.load.outbox import Outbox
+from harness.load.pacer import best_pacer
+from harness.load.recorder import Recorder
+from orders.model import Order
+
+BATCH = 500
+"""Messages that are handed to a driver at a time, at most."""
+
+
+class Producing:
+    """One producer. Message number n is about key n % keys, so that there is an order to be kept.
+
+    Messages go to the driver in batches, one batch after the other: what is due when the driver is
+    ready for more. They cost no task each, and nothing waits for an answer but the window.
+    """
+
+    def __init__(
+        self,
+        driver: Ingests,
+        book: OrderBook,
+        contexts: Contexts,
+        recorder: Recorder,
+        outbox: Outbox,
+        keys: int,
+    ) -> None:
+        self._driver = driver
+        self._book = book
+        self._contexts = contexts
+        self._recorder = recorder
+        self._outbox = outbox
+        self._keys = [book.key(number) for number in range(keys)]
+        self._sweep_handle: asyncio.TimerHandle | None = None
+        self.loop_lag_ns: list[int] = []
+        self.pacer_name = ""
+
+    async def open_loop(self) -> None:
+        """Send every message at its planned instant; returns when all are settled.
+
+        A message whose instant finds the window full is dropped, never queued.
+        """
+        loop = asyncio.get_running_loop()
+        planned, count, outbox = self._recorder.planned, self._recorder.count, self._outbox
+        due = asyncio.Event()
+        pacer = best_pacer(loop, due.set)
+        self.pacer_name = pacer.name
+        self._sweep(time.monotonic_ns())
+        number = 0
+        try:
+            while number < count:
+                now = time.monotonic_ns()
+                end = number
+                while end < count and planned[end] <= now:
+                    end += 1
+                if end == number:
+                    due.clear()
+                    pacer.arm(planned[number])
+                    await due.wait()
+                    continue
+                while number < end and (room := outbox.room) > 0:
+                    number = await self._submit(number, min(end - number, room))
+                    await asyncio.sleep(0)
+                outbox.drop(number, end - number)
+                number = end
+            await outbox.empty()
+        finally:
+            pacer.close()
+            self._stop_sweep()
+
+    async def closed_loop(self, until_ns: int) -> None:
+        """Keep the window full until an instant; returns when all are settled.
+
+        `planned` is the instant at which the producer found room for a message.
+        """
+        outbox, recorder = self._outbox, self._recorder
+        self.pacer_name = "closed loop"
+        self._sweep(time.monotonic_ns())
+        # One wake-up for many messages, where there are many.
+        least = max(1, min(outbox.window // 8, BATCH))
+        try:
+            while True:
+                await outbox.have(least)
+                now = time.monotonic_ns()
+                if now >= until_ns:
+                    break
+                number = recorder.count
+                take = min(outbox.room, BATCH)
+                for _ in range(take):
+                    recorder.add(now)
+                await self._submit(number, take)
+                await asyncio.sleep(0)
+            await outbox.empty()
+        finally:
+            self._stop_sweep()
+
+    async def _submit(self, first: int, count: int) -> int:
+        """Hand over messages, BATCH at most; returns the number of the one after them."""
+        end = first + min(count, BATCH)
+        book, contexts, keys = self._book, self._contexts, self._keys
+        of_key = len(keys)
+        batch: list[tuple[Order, Call]] = [
+            (book.order(n), Call(n, contexts.of(n), None, keys[n % of_key]))
+            for n in range(first, end)
+        ]
+        self._outbox.send(first, end - first)
+        await self._driver.submit(batch)
+        return end
+
+    def _sweep(self, planned_ns: int) -> None:
+        now = time.monotonic_ns()
+        self.loop_lag_ns.append(now - planned_ns)
+        self._outbox.sweep()
+        due = now + round(SWEEP_S * 1e9)
+        loop = asyncio.get_running_loop()
+        self._sweep_handle = loop.call_later(SWEEP_S, self._sweep, due)
+
+    def _stop_sweep(self) -> None:
+        if self._sweep_handle is not None:
+            self._sweep_handle.cancel()

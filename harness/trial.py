@@ -1,0 +1,387 @@
+"""One trial, from fresh servers to samples on disk."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from harness import results
+from harness.analysis.trial import TrialResult, summarize_trial
+from harness.fault import Fault, prepare_fault
+from harness.journal import Journal
+from harness.load.messages import LoadSpec, OrderSpec, TrialSpec, WireSpec
+from harness.load_process import LoadProcess
+from harness.observe import wire
+from harness.plan import Plan, Trial
+from harness.rig.authority import Certificates
+from harness.rig.parts import Parts, numbered, variable
+from harness.rig.placement import Placement
+from harness.rig.process import Process, Rig
+from harness.rig.server import (
+    Server,
+    Serving,
+    drain,
+    start_gateway,
+    start_relay,
+    start_server,
+)
+from protos.broker import BrokerAddress, Durability, read_broker
+
+SAMPLE_S = 0.25
+WIRE_MARGIN_NS = 100_000_000
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes."""
+
+    def said(self, words: str) -> None:
+        """Something was prepared."""
+
+    def trial_started(self, trial: Trial, number: int) -> None:
+        """Trial `number` (from 1) of the plan begins."""
+
+    def trial_progress(self, elapsed_s: float, rate: float, failed: int) -> None:
+        """So far, and operations ended a second since the last time."""
+
+    def trial_ended(self, trial: Trial, result: TrialResult) -> None:
+        """Its samples are on disk."""
+
+    def trial_failed(self, trial: Trial, reason: str) -> None:
+        """It has no samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the trials of a run share."""
+
+    plan: Plan
+    folder: Path
+    targets: Mapping[str, str]
+    placement: Placement
+    certificates: Certificates | None
+    parts: Parts
+    trace: str | None
+    rig: Rig
+    journal: Journal
+    watch: Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What the generator talks to."""
+
+    address: str
+    pids: Mapping[str, int]
+    """By role; further processes of a role are `server.2`, `broker.2`..."""
+    workers: tuple[Server, ...] = ()
+    broker: BrokerAddress | None = None
+
+
+class OneTrial:
+    """One trial."""
+
+    def __init__(self, setting: Setting, trial: Trial) -> None:
+        self._setting = setting
+        self._trial = trial
+        self._plan = setting.plan
+        self._path = results.trial_path(setting.folder, trial.cell.id, trial.block + 1)
+        self._rig = setting.rig
+        self._journal = setting.journal
+
+    async def run(self) -> None:
+        """Raises TrialFailed or RigError when there are no samples."""
+        async with contextlib.AsyncExitStack() as stack:
+            generator, served = await self._start(stack)
+            await self._load(generator, served)
+        samples = results.read_samples(self._path)
+        timeout_s = self._plan.scenario.timeout_s
+        self._setting.watch.trial_ended(
+            self._trial, summarize_trial(samples, self._trial.block + 1, timeout_s)
+        )
+
+    async def rehearse(self, seconds: float, folder: Path) -> None:
+        """The same load for `seconds`, of which nothing is kept: to warm up a broker. Raises
+        TrialFailed or RigError."""
+        self._path = folder / "rehearsal.parquet"
+        async with contextlib.AsyncExitStack() as stack:
+            generator, served = await self._start(stack)
+            spec = replace(self._spec(served.address), warm_up_s=0.0, duration_s=seconds)
+            await generator.open(spec)
+            generator.send()
+            await generator.drained()
+            await generator.finish(await self._drain(served, folder))
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> tuple[LoadProcess, _Served]:
+        # It imports its libraries while the server does, on another processor.
+        generator = await LoadProcess.start(self._rig, self._setting.placement.generator)
+        stack.push_async_callback(self._end, generator.process)
+        return generator, await self._serve(stack)
+
+    async def _serve(self, stack: contextlib.AsyncExitStack) -> _Served:
+        """Start what the generator talks to."""
+        setting, cell = self._setting, self._trial.cell
+        entry, condition = cell.variant.entry, cell.condition
+        await setting.parts.let_run(entry.broker)
+        target = setting.targets.get(cell.variant.style)
+        if target is not None or not entry.server:
+            return _Served(target or "", {})
+        if entry.broker:
+            return await self._serve_at_broker(stack)
+        certificates = setting.certificates if condition.tls else None
+        certificate = certificates.certificate if certificates else None
+        key = certificates.key if certificates else None
+        # Clients encrypt to whom they talk to.
+        behind = condition.remember == "gateway"
+        serving = replace(
+            self._serving(),
+            remember="nothing" if behind else self._remember,
+            certificate=None if behind else certificate,
+            key=None if behind else key,
+        )
+        cpus = setting.placement.server
+        server = await start_server(self._rig, serving, cpus)
+        stack.push_async_callback(self._end_server, server)
+        self._journal.event("server_ready", server.address, self._trial)
+        pids = {"server": server.process.pid}
+        address = server.address
+        if behind:
+            gateway = await start_gateway(self._rig, address, cpus, certificate, key)
+            stack.push_async_callback(self._end, gateway.process)
+            pids["gateway"] = gateway.process.pid
+            address = gateway.address
+        if condition.cut_idle_s:
+            relay = await start_relay(self._rig, authority_of(address), condition.cut_idle_s, cpus)
+            stack.push_async_callback(self._end_relay, relay)
+            address = address.removesuffix(authority_of(address)) + relay.address
+        return _Served(address, pids)
+
+    async def _serve_at_broker(self, stack: contextlib.AsyncExitStack) -> _Served:
+        """Start the workers of a style that has a broker, on topics and queues of their own."""
+        setting, cell = self._setting, self._trial.cell
+        way = cell.condition.broker
+        assert way is not None
+        broker = setting.parts.broker(cell.variant.entry.broker)
+        given = read_broker(broker.address)
+        address = replace(
+            given,
+            namespace=f"{given.namespace}-{secrets.token_hex(4)}",
+            **{**way.options, "durability": Durability(way.durability)},
+        )
+        serving = replace(
+            self._serving(), broker=str(address), workers=way.workers, paused=self._paused
+        )
+        cpus = setting.placement.server
+        workers = []
+        for number in range(way.workers):
+            server = await start_server(self._rig, replace(serving, worker=number), cpus)
+            stack.push_async_callback(self._end_server, server)
+            workers.append(server)
+        self._journal.event("server_ready", json.dumps(way.options), self._trial)
+        pids = numbered("server", [worker.process.pid for worker in workers])
+        pids |= numbered("broker", list(broker.pids.values()))
+        return _Served(workers[0].address, pids, tuple(workers), address)
+
+    def _serving(self) -> Serving:
+        setting, condition = self._setting, self._trial.cell.condition
+        entry = self._trial.cell.variant.entry
+        stores = {}
+        if condition.store == "postgres":
+            stores[variable("postgres")] = setting.parts.address("postgres")
+        if condition.remember == "redis":
+            stores[variable("redis")] = setting.parts.address("redis")
+        return Serving(
+            entry.speaks or entry.style,
+            remember=self._remember,
+            compression=condition.compression,
+            store=condition.store,
+            namespace=f"t{secrets.token_hex(6)}",
+            stores=stores,
+            changes=self._plan.scenario.operation == "watch",
+            trace=setting.trace,
+        )
+
+    @property
+    def _remember(self) -> str:
+        remember = self._trial.cell.condition.remember
+        return "requests" if remember == "redis" else remember
+
+    @property
+    def _paused(self) -> bool:
+        scenario = self._plan.scenario
+        return scenario.operation == "ingest" and scenario.ingest.consume == "after"
+
+    @property
+    def _hurried(self) -> bool:
+        """An interrupted trial is not worth waiting for."""
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+
+    async def _end(self, process: Process) -> None:
+        await (self._rig.kill if self._hurried else self._rig.stop)(process)
+
+    async def _end_relay(self, relay: Server) -> None:
+        await self._end(relay.process)
+        if not self._hurried and (said := await relay.process.hear()) is not None:
+            self._journal.event("relay_stopped", json.dumps(said), self._trial)
+
+    async def _end_server(self, server: Server) -> None:
+        if server.process.exited.done():
+            code = server.process.exited.result()
+            self._journal.event(
+                "server_died", f"the server ended with code {code} during the trial", self._trial
+            )
+            return
+        await self._end(server.process)
+        if not self._hurried and (said := await server.process.hear()) is not None:
+            self._journal.event("server_stopped", json.dumps(said), self._trial)
+
+    async def _load(self, generator: LoadProcess, served: _Served) -> None:
+        self._journal.sample(self._trial, served.pids, "before_open")
+        await generator.open(self._spec(served.address))
+        pids = {**served.pids, "generator": generator.process.pid}
+        # Behind a gateway or a broker, the service's own ports would count everything twice.
+        between = {"gateway", "broker"} & pids.keys()
+        ends = [pid for role, pid in pids.items() if not (between and role.startswith("server"))]
+        ports = [await asyncio.to_thread(wire.listening_ports, pid) for pid in ends]
+        fault = await self._prepare_fault(served)
+        began = generator.send()
+        self._journal.event("trial_started", str(began), self._trial)
+        watching = [
+            asyncio.create_task(self._sample(pids, began)),
+            asyncio.create_task(self._watch_wire(set().union(*ports), began)),
+        ]
+        if fault is not None:
+            watching.append(asyncio.create_task(fault.happen(began)))
+        try:
+            await generator.drained(self._setting.watch.trial_progress)
+            await asyncio.gather(*watching)
+        finally:
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+        files = await self._drain(served, self._path.parent)
+        try:
+            await generator.finish(files)
+        finally:
+            for file in files:
+                file.unlink(missing_ok=True)
+
+    async def _prepare_fault(self, served: _Served) -> Fault | None:
+        shape = self._plan.scenario.fault
+        if shape is None or served.broker is None:
+            return None
+        broker = self._setting.parts.broker(served.broker.kind)
+
+        def tell(kind: str, detail: str) -> None:
+            self._journal.event(kind, detail, self._trial)
+
+        return await prepare_fault(shape, broker, served.broker, tell)
+
+    async def _drain(self, served: _Served, folder: Path) -> list[Path]:
+        """Let the workers take what is left; returns the files of what each has taken. Raises
+        RigError."""
+        shape = self._plan.scenario.ingest
+        if self._plan.scenario.operation != "ingest" or not served.workers:
+            return []
+        taken = await drain(served.workers, folder, shape.drain_limit_s, shape.read_again)
+        for each in taken:
+            self._journal.event("drained", json.dumps(each.said), self._trial)
+        return [each.file for each in taken]
+
+    async def _sample(self, pids: Mapping[str, int], began: int) -> None:
+        start, end = self._window(began)
+        frozen = self._setting.parts.frozen_pids
+        pids = {**pids, "harness": os.getpid(), **frozen}
+        for at, mark in ((start, "window_start"), (end, "window_end")):
+            while (left := (at - time.monotonic_ns()) / 1e9) > 0:
+                await asyncio.sleep(min(left, SAMPLE_S))
+                if left > SAMPLE_S:
+                    self._journal.sample(self._trial, pids)
+            self._journal.sample(self._trial, pids, mark)
+
+    async def _watch_wire(self, ports: set[int], began: int) -> None:
+        """Bytes and connections, counted just outside the window: counting takes time itself."""
+        if not ports or not wire.available():
+            return
+        start, end = self._window(began)
+        seen = []
+        for at in (max(began, start - WIRE_MARGIN_NS), end + WIRE_MARGIN_NS):
+            await asyncio.sleep(max(0.0, (at - time.monotonic_ns()) / 1e9))
+            counted = await asyncio.to_thread(wire.sockets, ports)
+            seen.append((time.monotonic_ns(), counted))
+        (first, before), (last, after) = seen
+        moved = asdict(wire.moved(before, after))
+        self._journal.event("wire", json.dumps({"from": first, "to": last, **moved}), self._trial)
+
+    def _window(self, began: int) -> tuple[int, int]:
+        scenario = self._plan.scenario
+        start = began + round(scenario.warm_up_s * 1e9)
+        return start, start + round(scenario.duration_s * 1e9)
+
+    def _spec(self, target: str) -> TrialSpec:
+        scenario, cell = self._plan.scenario, self._trial.cell
+        load, condition = cell.load, cell.condition
+        return TrialSpec(
+            cell=cell.id,
+            trial=self._trial.block + 1,
+            block=self._trial.block,
+            operation=scenario.operation,
+            driver=cell.variant.entry.driver,
+            target=target,
+            load=LoadSpec(
+                load.model, load.rate, load.users, load.think_s, load.burst_size, load.every_s
+            ),
+            seed=scenario.seed,
+            warm_up_s=scenario.warm_up_s,
+            duration_s=scenario.duration_s,
+            timeout_s=scenario.timeout_s,
+            in_flight=scenario.connection.in_flight,
+            connections=scenario.connection.connections,
+            key_prefix=f"{secrets.token_hex(6)}-",
+            samples_path=str(self._path),
+            order=OrderSpec(
+                condition.items,
+                scenario.order.file,
+                condition.attachment_bytes,
+                condition.work_time,
+                condition.work_mean_ms,
+            ),
+            wire=self._wire_spec(),
+            subscribers=condition.subscribers,
+            stalled=condition.stalled,
+            request_ids=condition.remember in ("requests", "gateway", "redis"),
+            attempts=scenario.retry.attempts,
+            attempt_timeout_s=scenario.retry.timeout_s,
+            keys=scenario.ingest.keys,
+            acknowledges=condition.durability != "A",
+            trace=self._setting.trace,
+        )
+
+    def _wire_spec(self) -> WireSpec:
+        condition, certificates = self._trial.cell.condition, self._setting.certificates
+        spec = WireSpec(
+            codec=condition.codec,
+            ca=str(certificates.ca) if condition.tls and certificates else None,
+            compression=condition.compression,
+            kept=condition.kept,
+        )
+        if (poll := condition.poll) is None:
+            return spec
+        return replace(
+            spec,
+            poll_policy=poll.policy,
+            poll_interval_s=poll.interval_ms / 1e3,
+            poll_longest_s=poll.longest_ms / 1e3,
+        )
+
+
+def authority_of(address: str) -> str:
+    """The host:port at the end of an address."""
+    return re.split(r"[/@]", address)[-1]
