@@ -6,9 +6,8 @@ the rest. There are no heartbeats: TCP says when a broker has gone.
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
 from struct import Struct
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from pamqp import commands, constants, frame, header
 
@@ -20,6 +19,7 @@ _HEAD = Struct(">BHI")
 _METHOD = Struct(">I")
 _CONFIRM = Struct(">QB")
 _SIZE = Struct(">Q")
+_CLASS_AND_WEIGHT = 4
 _END = bytes([constants.FRAME_END])
 _AROUND = _HEAD.size + len(_END)
 _ABILITIES: dict[str, Any] = {
@@ -166,8 +166,7 @@ class AmqpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -223,7 +222,7 @@ class AmqpConnection(asyncio.Protocol):
             case commands.Connection.Unblocked():
                 self._unblocked.set()
             case commands.Channel.Close() | commands.Connection.Close():
-                self._over(Ended(method.reply_text, method.reply_code))
+                self._over(Ended(method.reply_text, method.reply_code or 0))
             case commands.Basic.Cancel():
                 self._over(Ended("the broker took the queue of replies away"))
             case _:
@@ -260,35 +259,30 @@ class AmqpConnection(asyncio.Protocol):
 
 
 class Publication:
-    """Makes the frames of messages to one queue; what is the same in all is made once.
-
-    `properties` has a header `header` whose value has the length of `example`, which is told for
-    each message; without, all properties are the same.
-    """
+    """Makes the frames of messages to one queue; what is the same in all is made once."""
 
     def __init__(
         self,
         queue: str,
         mandatory: bool,
-        properties: Callable[[bytes], commands.Basic.Properties],
-        varying: int,
+        properties: commands.Basic.Properties,
         frame_bytes: int,
+        example: bytes = b"",
     ) -> None:
-        """`properties` makes them for a value of `varying` bytes, which they hold as it is."""
+        """`example`: bytes in the properties that each message replaces by as many of its own."""
         publish = commands.Basic.Publish(routing_key=queue, mandatory=mandatory)
-        example = bytes(range(1, varying + 1))
-        content = header.ContentHeader(body_size=0, properties=properties(example))
-        whole = frame.marshal(content, CHANNEL)
-        sized = _HEAD.size + 4
-        before, _, self._after = whole.partition(example)
+        whole = frame.marshal(header.ContentHeader(body_size=0, properties=properties), CHANNEL)
+        sized = _HEAD.size + _CLASS_AND_WEIGHT
+        at = whole.rindex(example)
         self._first = frame.marshal(publish, CHANNEL) + whole[:sized]
-        self._between = before[sized + _SIZE.size :]
+        self._between = whole[sized + _SIZE.size : at]
+        self._after = whole[at + len(example) :]
         self._most = frame_bytes - _AROUND
 
-    def frames(self, value: bytes, body: bytes) -> bytes:
-        """The frames of a message whose properties hold `value`."""
+    def frames(self, body: bytes, own: bytes = b"") -> bytes:
+        """The frames of a message; `own` stands for `example`."""
         size = len(body)
-        parts = [self._first, _SIZE.pack(size), self._between, value, self._after]
+        parts = [self._first, _SIZE.pack(size), self._between, own, self._after]
         for start in range(0, size, self._most):
             piece = body if size <= self._most else body[start : start + self._most]
             parts += _HEAD.pack(constants.FRAME_BODY, CHANNEL, len(piece)), piece, _END

@@ -10,7 +10,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import aio_pika
 from aiormq.abc import AbstractChannel, DeliveredMessage
@@ -312,8 +312,7 @@ class RabbitmqAioPika(RabbitmqDriver):
         self._watching[lane] = link
         if not reads:
             self._hanging.add(lane)
-            assert isinstance(link.sockets.transport, asyncio.ReadTransport)
-            link.sockets.transport.pause_reading()
+            cast(asyncio.Transport, link.sockets.transport).pause_reading()
 
     def _seen(self, lane: int) -> Any:
         sink = self._sink

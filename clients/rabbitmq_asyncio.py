@@ -3,11 +3,12 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
+from typing import Any
 
 from pamqp import commands
 
-from clients.amqp import AmqpConnection, Ended, Publication, frames_of
-from clients.base import DriverError, Wire
+from clients.amqp import AmqpConnection, Ended, Publication
+from clients.base import Wire
 from clients.rabbitmq import (
     OPEN_LIMIT_S,
     End,
@@ -29,7 +30,9 @@ from protos.rabbitmq import (
     host_and_port,
     tls_of,
 )
-from protos.stamp import STAMP, STAMP_BYTES, read_stamp
+from protos.stamp import STAMP, read_stamp, stamp
+
+_EXAMPLE = stamp(2**64 - 1, 2**64 - 1, b"")
 
 
 class AsyncioLane:
@@ -138,8 +141,8 @@ class AsyncioLane:
 
     def returned(self, properties: commands.Basic.Properties) -> None:
         """See Listener.returned; the broker confirms it thereafter."""
-        stamp = read_stamp(bytes_of(properties.headers or {}, STAMP))
-        self._returned.add(stamp.sequence if stamp else int(properties.correlation_id or 0))
+        read = read_stamp(bytes_of(properties.headers or {}, STAMP))
+        self._returned.add(read.sequence if read else int(properties.correlation_id or 0))
 
     def ended(self, end: Ended) -> None:
         """See Listener.ended."""
@@ -178,27 +181,26 @@ class AsyncioLane:
 
     def _frames(self, link: AmqpConnection, message: Message) -> bytes:
         queue, body = message.queue, message.body
-        if not message.stamp:
-            properties = commands.Basic.Properties(
-                content_type=self.fates.codec.media_type,
-                delivery_mode=delivery_mode(self._address),
-                headers=context_headers(message.context) or None,
-                correlation_id=str(message.operation),
-                reply_to=self._reply_to,
-            )
-            return frames_of(queue, self._mandatory, properties, body, link.frame_bytes)
-        publication = self._publications.get(queue)
-        if publication is None:
-            publication = self._publications[queue] = Publication(
-                queue, self._mandatory, self._event, STAMP_BYTES, link.frame_bytes
-            )
-        return publication.frames(message.stamp, body)
+        if message.stamp:
+            publication = self._publications.get(queue)
+            if publication is None:
+                properties = self._properties(headers={STAMP: bytearray(_EXAMPLE)})
+                publication = self._publications[queue] = Publication(
+                    queue, self._mandatory, properties, link.frame_bytes, _EXAMPLE
+                )
+            return publication.frames(body, message.stamp)
+        properties = self._properties(
+            headers=context_headers(message.context) or None,
+            correlation_id=str(message.operation),
+            reply_to=self._reply_to,
+        )
+        return Publication(queue, self._mandatory, properties, link.frame_bytes).frames(body)
 
-    def _event(self, stamp: bytes) -> commands.Basic.Properties:
+    def _properties(self, **more: Any) -> commands.Basic.Properties:
         return commands.Basic.Properties(
             content_type=self.fates.codec.media_type,
             delivery_mode=delivery_mode(self._address),
-            headers={STAMP: bytearray(stamp)},
+            **more,
         )
 
 

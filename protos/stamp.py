@@ -1,6 +1,6 @@
 """What every message of a producer carries in one header, so that it can be accounted for.
 
-24 bytes: the producer's number, the message's sequence in that producer, and a CRC-32 of the body.
+20 bytes: the producer's number, the message's sequence in that producer, and a CRC-32 of the body.
 """
 
 import struct

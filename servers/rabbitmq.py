@@ -11,14 +11,14 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 from orders.model import Update
-from protos.broker import COMMIT_EVERY_S, PROBLEM, BrokerAddress
+from protos.broker import COMMIT_EVERY_S, PROBLEM, BrokerAddress, Durability
 from protos.codecs import JSON
 from protos.rabbitmq import bytes_of, context_of, read_rabbitmq
 from protos.stamp import STAMP
@@ -49,11 +49,12 @@ class Work:
         self._in_hand = 0
         self._lag: list[tuple[int, int]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        everything = list(range(address.partitions))
-        self._share = everything[bind.worker :: bind.workers]
-        """What it answers for, of what all workers take."""
         self._session: Session
-        self._everything = everything
+        self._everything = range(address.partitions)
+        self._share = self._everything[bind.worker :: bind.workers]
+        """The partitions whose lag it tells."""
+        streams = address.durability is Durability.REPLICATED
+        self._taken = self._share if streams else self._everything
 
     async def open(self) -> None:
         """Connect and take, unless paused. Raises one of AMQP_ERRORS."""
@@ -100,10 +101,8 @@ class Work:
         return Drained(len(self._worker.arrivals), left, again, tuple(self._lag))
 
     async def _consume(self) -> None:
-        session = self._session
         if not self._paused:
-            taken = self._share if session.streams else self._everything
-            await session.consume(self._take, taken, self._address.prefetch)
+            await self._session.consume(self._take, self._taken, self._address.prefetch)
 
     async def _take(self, session: Session, partition: int, message: DeliveredMessage) -> None:
         self._came += 1
@@ -164,17 +163,17 @@ class Work:
 
     async def _left(self) -> int:
         """What the broker has for this worker, and what is worked on; at least 1 if unknown."""
-        partitions = self._share if self._session.streams else self._everything
-        return self._in_hand + await self._held(partitions, 1)
+        held = await self._held(self._taken, 1)
+        return held + self._in_hand
 
     async def _note_lag(self) -> None:
         behind = await self._held(self._share, -1)
         if behind >= 0:
             self._lag.append((time.monotonic_ns(), behind))
 
-    async def _held(self, partitions: Iterable[int], unknown: int) -> int:
+    async def _held(self, partitions: Sequence[int], unknown: int) -> int:
         try:
-            return sum([await self._session.held(partition) for partition in partitions])
+            return await self._session.held(partitions)
         except AMQP_ERRORS:
             return unknown
 

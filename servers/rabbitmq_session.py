@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import aio_pika
@@ -19,6 +20,8 @@ OPEN_LIMIT_S = 8.0
 CLOSE_LIMIT_S = 2.0
 QUIET_S = 1.0
 """A queue is read to its end when nothing came for so long."""
+EMPTY_S = 0.1
+"""A stream that gives nothing for so long has nothing."""
 AMQP_ERRORS = (AMQPError, ChannelInvalidStateError, OSError)
 """How a connection shows that it is lost, or was never made; TimeoutError is an OSError."""
 
@@ -150,16 +153,23 @@ class Session:
             body, exchange=exchange, routing_key=key, properties=properties, wait=False
         )
 
-    async def held(self, partition: int) -> int:
-        """Messages that the broker has ready for consumers; of a stream, those that are not done.
+    async def held(self, partitions: Sequence[int]) -> int:
+        """Messages that the broker has ready for consumers; of streams, about those that are not
+        done: what is beyond the first of the last chunk is not counted.
 
         Raises one of AMQP_ERRORS.
         """
+        if self.streams:
+            ends = await self._ends(partitions)
+            return sum(max(0, end - self.next.get(p, 0)) for p, end in ends.items())
         if self._asking is None or self._asking.is_closed:
             self._asking = await self._new_channel()
-        answer = await self._asking.queue_declare(self._address.queue(partition), passive=True)
-        count = answer.message_count or 0
-        return max(0, count - self.next.get(partition, 0)) if self.streams else count
+        held = 0
+        for partition in partitions:
+            queue = self._address.queue(partition)
+            answer = await self._asking.queue_declare(queue, passive=True)
+            held += answer.message_count or 0
+        return held
 
     async def close(self) -> None:
         """Give the connection back; what is done is acknowledged."""
@@ -170,6 +180,32 @@ class Session:
         with contextlib.suppress(*AMQP_ERRORS):
             async with asyncio.timeout(CLOSE_LIMIT_S):
                 await self._connection.close()
+
+    async def _ends(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Where streams end: the broker itself counts their messages only every few seconds."""
+        ends: dict[int, int] = {}
+        all_known = asyncio.Event()
+
+        async def known(partition: int, message: DeliveredMessage) -> None:
+            ends[partition] = offset_of(message) + 1
+            if len(ends) == len(partitions):
+                all_known.set()
+
+        channel = await self._new_channel()
+        try:
+            await channel.basic_qos(prefetch_count=1)
+            for partition in partitions:
+                await channel.basic_consume(
+                    self._address.queue(partition),
+                    partial(known, partition),
+                    arguments={STREAM_OFFSET: "last"},
+                )
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EMPTY_S):
+                    await all_known.wait()
+        finally:
+            await channel.close()
+        return ends
 
     async def _new_channel(self) -> Channel:
         channel = self._connection.channel(publisher_confirms=False)
@@ -185,8 +221,7 @@ class Session:
         async def taken(message: DeliveredMessage) -> None:
             tag = message.delivery_tag or 0
             if self.streams:
-                headers: Any = message.header.properties.headers
-                self._places[tag] = partition, headers[STREAM_OFFSET]
+                self._places[tag] = partition, offset_of(message)
             if self._ack_first:
                 await channel.basic_ack(tag, wait=False)
             await take(self, partition, message)
@@ -209,6 +244,12 @@ class Session:
     def _end(self, _: object) -> None:
         if not self.ended.done():
             self.ended.set_result(None)
+
+
+def offset_of(message: DeliveredMessage) -> int:
+    """Where in its stream a message lies."""
+    headers: Any = message.header.properties.headers
+    return int(headers[STREAM_OFFSET])
 
 
 async def read_again(address: BrokerAddress, limit_s: float) -> int:

@@ -5,7 +5,8 @@ import argparse
 from harness.cli.addresses import add_addresses, given_addresses
 from harness.redaction import redacted
 from harness.rig.broker import Unavailable
-from harness.rig.parts import PARTS, address_problems, find
+from harness.rig.obtain import find
+from harness.rig.parts import PARTS, address_problems
 from harness.scenario import BadInput
 
 

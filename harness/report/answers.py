@@ -12,13 +12,23 @@ from harness.analysis.summary import CellResult, Summary
 from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Status
 from harness.condition import size
-from harness.report.message_answers import Messages
-from harness.report.words import Group, durability, figure, groups, labels, ms, spread
+from harness.report.message_answers import Messages, fault_words
+from harness.report.words import (
+    Group,
+    durability,
+    durability_words,
+    figure,
+    groups,
+    labels,
+    ms,
+    spread,
+)
 from harness.report.words import whole_number as number
 
 USABLE = (Status.VALID, Status.QUALIFIED)
 BOOTED_FAST = (
-    'Kafka ran with little of the JVM (boot = "fast"): a smoke test, whose figures are not to be used.'
+    'Kafka ran with little of the JVM (boot = "fast"): this is a smoke test, and its figures are'
+    " not to be used."
 )
 MANY = 100
 """Subscribers from which on their share of the server's memory can be told from its own."""
@@ -31,9 +41,11 @@ def answers(summary: Summary) -> list[str]:
         return ["No cell of this run can carry an answer; the verdicts below say why."]
     if _boots_fast(summary):
         said.insert(0, BOOTED_FAST)
+    if promises := durability_words(summary.cells):
+        said.append(promises)
     if left_out := _left_out(summary):
-        accounted = any(cell.ledger for cell in summary.cells)
-        but = " but for the accounts of messages" if accounted else ""
+        others = [c for c in summary.cells if c.verdict.status not in USABLE]
+        but = ", but for its messages' account" if any(c.ledger for c in others) else ""
         said.append(f"Not used here{but}: {'; '.join(left_out)}.")
     repeats = max(len(cell.trials) for cell in summary.cells)
     if repeats > 1:
@@ -93,7 +105,7 @@ class _Speaker:
             said += self._ways()
         else:
             said += self._latency()
-        return said + self._repeats(cells)
+        return said + self._repeats(cells) + fault_words(self._summary)
 
     def _name(self, cell: CellResult) -> str:
         return self._labels[cell.info["id"]]

@@ -1,10 +1,12 @@
 """Everything in a run's folder that follows from its trials."""
 
 import csv
+from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from harness.analysis.ledger import Ledger
 from harness.analysis.summary import Summary, summarize
 from harness.report.charts import make_charts, standalone
 from harness.report.page import COUNTS, LATENCY, render_page
@@ -12,6 +14,7 @@ from harness.results import open_run, write_json, write_text
 
 LOAD = ("model", "rate", "users", "think_s", "burst_size", "every_s")
 DISTRIBUTIONS = ("latency_ms", "ack_ms", "service_time_ms")
+MESSAGES = tuple(field.name for field in fields(Ledger))
 COLUMNS = (
     "run",
     "cell",
@@ -35,6 +38,12 @@ COLUMNS = (
     "server_cpu_us_per_op",
     "verdict",
     "reasons",
+    "durability",
+    "acked_per_s",
+    "broker_cpu_us_per_op",
+    "broker_memory_bytes",
+    "read_again",
+    *(f"messages_{name}" for name in MESSAGES),
 )
 """The header of summary.csv. New columns go to the end, so that readers by place keep working."""
 
@@ -91,4 +100,15 @@ def _flat(cell: dict[str, Any]) -> dict[str, Any]:
         },
         "verdict": cell["verdict"]["status"],
         "reasons": " ".join(reason["code"] for reason in cell["verdict"]["reasons"]),
+        "durability": condition.get("durability"),
+        **{
+            name: cell[name]
+            for name in (
+                "acked_per_s",
+                "broker_cpu_us_per_op",
+                "broker_memory_bytes",
+                "read_again",
+            )
+        },
+        **{f"messages_{name}": value for name, value in (cell["ledger"] or {}).items()},
     }

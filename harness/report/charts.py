@@ -6,24 +6,32 @@ from dataclasses import replace
 
 from harness.analysis.stats import CURVE_POINTS, PERCENTILES, resolvable
 from harness.analysis.summary import CellResult, Summary
-from harness.report.drawing import draw_bars, draw_lines
+from harness.report.curves import draw_lines
+from harness.report.drawing import draw_bars
 from harness.report.frame import Frame, drawn_chart
-from harness.report.growth_charts import payload_charts, watch_charts
+from harness.report.growth_charts import payload_charts, scaling_charts, watch_charts
+from harness.report.message_charts import acknowledged_charts, lag_charts
 from harness.report.panels import Chart, Missing, Series
 from harness.report.step_charts import step_charts, traffic_charts
 from harness.report.svg import composed
-from harness.report.words import Group, milliseconds, percent
+from harness.report.words import durability_words, milliseconds, percent, planned_per_s
 from harness.report.words import whole_number as number
 
 
 def make_charts(summary: Summary) -> list[Chart]:
     """Every chart of the report, in its order."""
-    frame = Frame.of(summary)
+    said = durability_words(summary.cells)
+    return [replace(chart, durability=said) for chart in _charts(Frame.of(summary))]
+
+
+def _charts(frame: Frame) -> list[Chart]:
     if frame.operation == "watch":
         return [*watch_charts(frame), _cpu(frame)]
-    steps = step_charts(frame)
     return [
-        *steps,
+        *step_charts(frame),
+        *acknowledged_charts(frame),
+        *scaling_charts(frame),
+        *lag_charts(frame),
         *payload_charts(frame),
         _latency(frame),
         _throughput(frame),
@@ -34,7 +42,7 @@ def make_charts(summary: Summary) -> list[Chart]:
 
 def standalone(chart: Chart) -> str:
     """The chart as an SVG file that works alone, light or dark as its reader prefers."""
-    return composed(chart.title, chart.alt, [panel.svg for panel in chart.panels])
+    return composed(chart.title, chart.alt, [panel.svg for panel in chart.panels], chart.durability)
 
 
 def _latency(frame: Frame) -> Chart:
@@ -55,13 +63,14 @@ def _latency(frame: Frame) -> Chart:
     panels = frame.panels(
         "percentile of planned operations (log scale)", "latency, ms (log scale)", row
     )
+    done = "both acknowledged and processed" if frame.ingests else "answered"
     limits = _limits([s for panel in panels for s in panel.series], frame.timeout_s * 1e3)
     return drawn_chart(
         "latency",
         "Latency by percentile",
-        "A line shows the latency within which a share of the planned operations was answered;"
+        f"A line shows the latency within which a share of the planned operations was {done};"
         " lower is better, and the line ends at the last percentile that the sample supports"
-        f" (a dotted rise to ▲ means that the rest was not answered within {frame.timeout_s:g} s).",
+        f" (a dotted rise to ▲ means that the rest was not {done} within {frame.timeout_s:g} s).",
         panels,
         lambda panel: draw_lines(panel, limits, frame.timeout_s * 1e3),
     )
@@ -96,16 +105,19 @@ def _limits(series: Sequence[Series], timeout_ms: float) -> tuple[float, float, 
 
 
 def _throughput(frame: Frame) -> Chart:
+    done = "completed" if frame.ingests else "answered"
+    meaning = ": both acknowledged and processed" if frame.ingests else ""
+
     def row(cell: CellResult) -> Series | Missing:
         value = cell.throughput_per_s
         if value is None:
             return frame.missing(cell, "no trial was finished")
-        return frame.series(cell, ["answered"], [value], "operations/s", f"{number(value)}/s")
+        return frame.series(cell, [done], [value], "operations/s", f"{number(value)}/s")
 
     panels = [
-        replace(panel, planned_per_s=_planned_per_s(group))
+        replace(panel, planned_per_s=planned_per_s(group.cells[0]))
         for panel, group in zip(
-            frame.panels("operations answered a second, from 0", "operations a second", row),
+            frame.panels(f"operations {done} a second, from 0", "operations a second", row),
             frame.groups,
             strict=True,
         )
@@ -113,52 +125,50 @@ def _throughput(frame: Frame) -> Chart:
     return drawn_chart(
         "throughput",
         "Throughput",
-        "A bar starts at zero and shows how many operations a second were answered within the"
-        " measured window; a dashed line marks the planned rate of an open loop, and every panel"
-        " has a scale of its own.",
+        f"A bar starts at zero and shows how many operations a second were {done} within the"
+        f" measured window{meaning}; a dashed line marks the planned rate of an open loop, and"
+        " every panel has a scale of its own.",
         panels,
         draw_bars,
     )
 
 
-def _planned_per_s(group: Group) -> float | None:
-    load = group.cells[0].info["load"]
-    if load["rate"] is None:
-        return None
-    bursts = load["burst_size"] / load["every_s"] if load["burst_size"] else 0.0
-    return float(load["rate"] + bursts)
-
-
 def _cpu(frame: Frame) -> Chart:
-    gateways = any(cell.cpu_us_per_op["gateway"] is not None for cell in frame.cells)
+    gateways, brokers = (
+        any(cell.cpu_us_per_op.get(role) is not None for cell in frame.cells)
+        for role in ("gateway", "broker")
+    )
 
     def row(cell: CellResult) -> Series | Missing:
         roles = {"client": "generator", "server": "server"}
         if gateways:
             roles["gateway"] = "gateway"
-        seen = {p: v for p, r in roles.items() if (v := cell.cpu_us_per_op[r]) is not None}
-        absent = [part for part in roles if part not in seen]
+        if brokers and cell.info["condition"].get("broker"):
+            roles["broker"] = "broker"
+        seen = {p: v for p, r in roles.items() if (v := cell.cpu_us_per_op.get(r)) is not None}
         if not seen:
             return frame.missing(cell, "no CPU time was seen")
-        note = ""
-        if absent:
-            has = cell.info["has_server"] or absent != ["server"]
-            note = f"{absent[0]} not seen" if has else "no server"
-            if absent == ["gateway"]:
-                note = ""
+        absent = [part for part in roles if part not in seen and part != "gateway"]
+        note = f"{', '.join(absent)} not seen" if absent else ""
+        if absent == ["server"] and not cell.info["has_server"]:
+            note = "no server"
         figures = " + ".join(f"{part} {number(value)}" for part, value in seen.items()) + " µs"
         known = list(seen), list(seen.values())
         return frame.series(cell, *known, "µs", figures, note, parts=len(roles))
 
+    shown = "client solid, server pale, broker outlined" if brokers else ""
     panels = frame.panels(
-        "CPU time an operation, µs, from 0", "µs an operation: client solid + server pale", row
+        "CPU time an operation, µs, from 0",
+        f"µs: {shown}" if shown else "µs an operation: client solid + server pale",
+        row,
     )
     longest = max((sum(s.y) for panel in panels for s in panel.series), default=None)
+    third = ", server (pale) and broker (outlined)" if brokers else " and server (pale)"
     return drawn_chart(
         "cpu",
         "CPU time of a completed operation",
         "A bar starts at zero and stacks the CPU time, of user and kernel together, that client"
-        " (solid) and server (pale) spent on each completed operation; all panels share one scale.",
+        f" (solid){third} spent on each completed operation; all panels share one scale.",
         panels,
         lambda panel: draw_bars(panel, longest),
     )

@@ -13,7 +13,8 @@ from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import RULES, Code, Status
 from harness.plan import Plan, Trial
 from harness.report.answers import answers
-from harness.report.words import groups, labels
+from harness.report.messages import account
+from harness.report.words import class_of, groups, labels
 
 PLAIN_WIDTH = 120
 SHOWN = 3
@@ -114,7 +115,9 @@ def print_summary(summary: Summary, console: Console) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("style", "load"):
         table.add_column(name)
-    for name in ("p50 ms", "p99 ms", "done/s", "client µs", "server µs"):
+    counted = any(cell.ledger for cell in summary.cells)
+    messages = ("acked/s", "acked, lost") if counted else ()
+    for name in ("p50 ms", "p99 ms", *messages, "done/s", "client µs", "server µs"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     timeout = float(summary.info["scenario"]["timeout_s"])
@@ -129,7 +132,8 @@ def print_summary(summary: Summary, console: Console) -> None:
                 group.title,
                 _milliseconds(cell.latency.p50, timeout),
                 _milliseconds(cell.latency.p99, timeout),
-                "–" if cell.throughput_per_s is None else f"{cell.throughput_per_s:,.0f}",
+                *(_messages(cell) if counted else ()),
+                _per_s(cell.throughput_per_s),
                 *(_microseconds(cell.cpu_us_per_op[role]) for role in ("generator", "server")),
                 f"[{COLOURS[status]}]{status.value}[/]",
             )
@@ -165,6 +169,8 @@ def _short(variant: str) -> str:
 def _words(trial: Trial) -> str:
     condition = trial.cell.condition
     what = ", ".join([_short(trial.cell.variant.name), *condition.how])
+    if condition.broker is not None:
+        what += f", {class_of(condition.durability)}"
     load = ", ".join([trial.cell.load.words, *condition.asked])
     return f"{what} at {load}, trial {trial.block + 1}"
 
@@ -178,6 +184,19 @@ def _milliseconds(value: float, timeout_s: float) -> str:
     if math.isnan(value):
         return "not resolvable"
     return f"> {timeout_s:g} s" if math.isinf(value) else f"{value:.2f}"
+
+
+def _messages(cell: CellResult) -> tuple[str, str]:
+    """Acknowledgements a second, and how many acknowledged messages were lost."""
+    found = account(cell.trials)
+    if found is None or not found.kept.acknowledges:
+        return "–", "–"
+    lost = found.lost_acknowledged
+    return _per_s(cell.acked_per_s), f"[red]{lost:,}[/red]" if lost else "0"
+
+
+def _per_s(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
 
 
 def _microseconds(value: float | None) -> str:

@@ -23,17 +23,27 @@ class Frame:
     looks: Mapping[str, Look]
     timeout_s: float
     operation: str
+    killed_at_s: float | None = None
+    """When a node was to be killed, in seconds from the start of the measured window."""
 
     @classmethod
     def of(cls, summary: Summary) -> "Frame":
         """A run's own."""
+        scenario = summary.info["scenario"]
+        fault = scenario.get("fault")
         return cls(
             groups(summary),
             labels(summary.cells),
             looks(summary.cells),
-            float(summary.info["scenario"]["timeout_s"]),
-            summary.info["scenario"]["operation"],
+            float(scenario["timeout_s"]),
+            scenario["operation"],
+            fault["at_s"] - scenario["warm_up_s"] if fault else None,
         )
+
+    @property
+    def ingests(self) -> bool:
+        """Whether messages were sent, and not calls made."""
+        return self.operation == "ingest"
 
     @property
     def cells(self) -> list[CellResult]:

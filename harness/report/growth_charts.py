@@ -1,4 +1,4 @@
-"""Charts of a figure against a number that a scenario lets grow: subscribers, items an order."""
+"""Charts of a figure against a number that a scenario lets grow: subscribers, items, workers..."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,24 +6,31 @@ from dataclasses import dataclass, replace
 
 from harness.analysis.summary import CellResult
 from harness.analysis.verdicts import Status
-from harness.report.drawing import draw_growth
+from harness.report.curves import draw_growth
 from harness.report.frame import Frame, drawn_chart
 from harness.report.panels import Chart, Missing, Panel, Series
-from harness.report.words import Group, missing
+from harness.report.words import Group, labels, missing, without
 from harness.report.words import whole_number as number
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What is drawn: a median in ms for each value of one key of the condition."""
+    """What is drawn: a figure of cells that differ in one number."""
 
     title: str
     y_label: str
-    key: str
+    thing: str
+    """What the number counts, as conditions say it: `item`."""
     x_label: str
     unit: str
-    """What the numbers count."""
+    """What the numbers count, beside them."""
+    grown: Callable[[CellResult], float | None]
+    """The number; None for a cell that has none."""
     value: Callable[[CellResult], float]
+    """The figure; NaN or infinity where there is none."""
+    measure: str = "ms"
+    nothing: str = "not within the timeout"
+    """Why a cell has no figure."""
 
 
 def _knew(mark: str) -> Callable[[CellResult], float]:
@@ -33,13 +40,43 @@ def _knew(mark: str) -> Callable[[CellResult], float]:
     return value
 
 
+def _condition(key: str) -> Callable[[CellResult], float | None]:
+    def grown(cell: CellResult) -> float | None:
+        value = cell.info["condition"][key]
+        return None if value is None else float(value)
+
+    return grown
+
+
+def _broker(key: str) -> Callable[[CellResult], float | None]:
+    def grown(cell: CellResult) -> float | None:
+        way = cell.info["condition"].get("broker")
+        return None if way is None else float(way[key])
+
+    return grown
+
+
+def _users(cell: CellResult) -> float | None:
+    users = cell.info["load"]["users"]
+    return None if users is None else float(users)
+
+
+def _rate(cell: CellResult) -> float:
+    return math.nan if cell.throughput_per_s is None else cell.throughput_per_s
+
+
+def _acked_rate(cell: CellResult) -> float:
+    return math.nan if cell.acked_per_s is None else cell.acked_per_s
+
+
 WATCH = [
     Growth(
         f"The {mark} subscriber",
         f"ms until the {mark} knew (log scale)",
-        "subscribers",
+        "subscriber",
         "subscribers (log scale)",
         "subscribers",
+        _condition("subscribers"),
         _knew(mark),
     )
     for mark in ("last", "first")
@@ -47,13 +84,54 @@ WATCH = [
 PAYLOAD = Growth(
     "Half of the orders",
     "ms until half were answered (log scale)",
-    "items",
+    "item",
     "items an order (log scale)",
     "items",
+    _condition("items"),
     lambda cell: cell.latency.p50,
 )
+USERS = Growth(
+    "By users",
+    "operations a second (log scale)",
+    "user",
+    "users (log scale)",
+    "users",
+    _users,
+    _rate,
+    "/s",
+    "no trial was finished",
+)
+IN_FLIGHT = Growth(
+    "By messages in flight",
+    "acknowledged a second (log scale)",
+    "user",
+    "messages without an acknowledgement (log scale)",
+    "in flight",
+    _users,
+    _acked_rate,
+    "/s",
+    "nothing is acknowledged",
+)
+AT_BROKERS = [
+    Growth(
+        f"By {name}",
+        "completed a second (log scale)",
+        thing,
+        f"{name} (log scale)",
+        name,
+        _broker(key),
+        _rate,
+        "/s",
+        "no trial was finished",
+    )
+    for key, thing, name in (
+        ("workers", "worker", "workers"),
+        ("partitions", "partition", "partitions"),
+        ("prefetch", "prefetch", "prefetched messages"),
+    )
+]
 ENOUGH = 3
-"""Values of a key that are worth a curve."""
+"""Values of a number that are worth a curve."""
 
 
 def watch_charts(frame: Frame) -> list[Chart]:
@@ -68,70 +146,95 @@ def watch_charts(frame: Frame) -> list[Chart]:
 
 def payload_charts(frame: Frame) -> list[Chart]:
     """Latency by the size of orders, where a scenario has enough sizes."""
-    sizes = {cell.info["condition"]["items"] for cell in frame.cells}
-    if len(sizes) < ENOUGH:
+    if not _grows(frame, PAYLOAD):
         return []
     caption = "Median latency by the number of items in an order: where the curves meet, the size"
     caption += " of the order decides and not the style."
     return [_chart("payload", "Latency by size of the order", caption, frame, [PAYLOAD])]
 
 
+def scaling_charts(frame: Frame) -> list[Chart]:
+    """Throughput by users, workers, partitions or prefetch, where a scenario has enough of them."""
+    kinds = [IN_FLIGHT if frame.ingests else USERS, *AT_BROKERS]
+    used = [kind for kind in kinds if _grows(frame, kind)]
+    if not used:
+        return []
+    caption = (
+        "What was done a second in the measured window, by a number that the scenario lets grow;"
+        " in an open loop it cannot be more than the planned rate."
+    )
+    return [_chart("scaling", "Throughput by a number that grows", caption, frame, used)]
+
+
+def _grows(frame: Frame, kind: Growth) -> bool:
+    return len({kind.grown(cell) for cell in frame.cells} - {None}) >= ENOUGH
+
+
 def _chart(name: str, title: str, caption: str, frame: Frame, kinds: Sequence[Growth]) -> Chart:
     panels = [panel for kind in kinds for panel in _panels(frame, kind)]
-    values = [value for panel in panels for s in panel.series for value in s.y]
+    values = [value for panel in panels for s in panel.series for value in s.y if value > 0]
     limits = min(values, default=0.1) / 1.25, max(values, default=10.0) * 1.25
     return drawn_chart(name, title, caption, panels, lambda panel: draw_growth(panel, limits))
 
 
 def _panels(frame: Frame, kind: Growth) -> list[Panel]:
     found = []
-    for group in _alike_but_for(kind.key, frame):
+    named = labels(frame.cells, but=kind.thing)
+    for group in _alike_but_for(kind, frame):
         rows: list[Series | Missing] = []
-        for label, cells in _lines(frame, group).items():
-            usable = {
-                float(cell.info["condition"][kind.key]): cell for cell in cells if not missing(cell)
-            }
+        for label, cells in _lines(named, group).items():
+            usable = {x: c for c in cells if not missing(c) and (x := kind.grown(c)) is not None}
             points = {
-                x: value for x in sorted(usable) if math.isfinite(value := kind.value(usable[x]))
+                x: value
+                for x in sorted(usable)
+                if math.isfinite(value := kind.value(usable[x])) and value > 0
             }
             if not points:
-                rows.append(frame.missing(cells[0], missing(cells[0]) or "not within the timeout"))
+                why = missing(cells[0]) or kind.nothing
+                rows.append(replace(frame.missing(cells[0], why), label=label))
                 continue
-            figures = ", ".join(f"{x:,.0f} {kind.unit} {number(y)} ms" for x, y in points.items())
+            space = "" if kind.measure.startswith("/") else " "
+            figures = ", ".join(
+                f"{x:,.0f} {kind.unit} {number(y)}{space}{kind.measure}" for x, y in points.items()
+            )
             held = [x for x in points if usable[x].verdict.status is not Status.INVALID]
             broken = ", ".join(f"{x:,.0f}" for x in points if x not in held)
             note = f"invalid at {broken}" if held and broken else ""
             # The line is that of a cell that holds; where none does it is grey.
             cell = usable[(held or list(points))[0]]
-            one = frame.series(cell, list(points), list(points.values()), "ms", figures, note)
+            unit = kind.measure.replace("/s", "a second")
+            one = frame.series(cell, list(points), list(points.values()), unit, figures, note)
             rows.append(replace(one, label=label))
-        title = ", ".join([kind.title, group.title])
+        title = ", ".join(part for part in (kind.title, group.title) if part)
         found.append(Panel(title, group.loop, kind.x_label, kind.y_label, tuple(rows)))
     return found
 
 
-def _alike_but_for(key: str, frame: Frame) -> list[Group]:
-    """Groups of cells that were asked the same but for one number."""
+def _alike_but_for(kind: Growth, frame: Frame) -> list[Group]:
+    """Groups of cells that were asked the same but for one number; those without it are left
+    out."""
     merged: dict[tuple[str, ...], list[CellResult]] = {}
     loops: dict[tuple[str, ...], str] = {}
     every = [asked for cell in frame.cells for asked in cell.info["condition"]["asked"]]
     for group in frame.groups:
         for cell in group.cells:
-            counted = {"items": "item", "subscribers": "subscriber"}[key]
+            if kind.grown(cell) is None:
+                continue
             asked = [
                 part
-                for part in cell.info["condition"]["asked"]
-                if part.rstrip("s").split(" ")[-1] != counted
-                and every.count(part) < len(frame.cells)
+                for part in without(cell.info["condition"]["asked"], kind.thing)
+                if every.count(part) < len(frame.cells)
             ]
-            words = (cell.info["load"]["words"], *asked)
+            # The load's words have the users, which lie on one curve.
+            load = without(cell.info["load"]["words"].split(", "), kind.thing)
+            words = (", ".join(load), *asked)
             merged.setdefault(words, []).append(cell)
             loops[words] = group.loop
     return [Group(", ".join(words), loops[words], cells) for words, cells in merged.items()]
 
 
-def _lines(frame: Frame, group: Group) -> dict[str, list[CellResult]]:
+def _lines(named: dict[str, str], group: Group) -> dict[str, list[CellResult]]:
     lines: dict[str, list[CellResult]] = {}
     for cell in group.cells:
-        lines.setdefault(frame.labels[cell.info["id"]], []).append(cell)
+        lines.setdefault(named[cell.info["id"]], []).append(cell)
     return lines

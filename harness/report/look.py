@@ -59,14 +59,16 @@ def looks(cells: Sequence[CellResult]) -> dict[str, Look]:
     """The look of each cell by its id.
 
     A style's place in the catalog decides colour and mark; styles that the catalog does not have
-    come after it. Variants of a style, and ways in which it was done, differ in their line.
+    come after it. Variants of a style, ways in which it was done, and classes of durability differ
+    in their line.
     """
     styles = list(dict.fromkeys([*catalog.styles(), *(cell.info["style"] for cell in cells)]))
-    ways: dict[str, list[tuple[str, ...]]] = {}
+    ways: dict[str, list[tuple[str | None, ...]]] = {}
     found = {}
     for cell in cells:
         style = cell.info["style"]
-        way = (cell.info["variant"], *cell.info["condition"]["how"])
+        condition = cell.info["condition"]
+        way = (cell.info["variant"], condition.get("durability"), *condition["how"])
         of_style = ways.setdefault(style, [])
         if way not in of_style:
             of_style.append(way)

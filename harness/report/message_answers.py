@@ -3,31 +3,36 @@
 import math
 from collections.abc import Callable, Sequence
 
+from harness.analysis.ledger import Ledger
 from harness.analysis.stats import Distribution
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Code
-from harness.report.messages import blemishes, headline
-from harness.report.words import Group, figure, groups, labels, ms, share, spread
+from harness.report.messages import BEHIND, Account, account
+from harness.report.words import Group, figure, labels, ms, share, spread
 
+KILLED = (
+    "In every trial a node was killed; this tests replication, not fsync: what a killed process had"
+    " given to the kernel survives it."
+)
+WIPED = (
+    "In every trial a node was killed and its folder removed: this tests replication, since nothing"
+    " of what that node alone had is left."
+)
 Pick = Callable[[CellResult | TrialResult], Distribution | None]
 
 
 class Messages:
-    """Speaks of a run of messages. What became of them is told of every cell that counted them,
-    whatever its verdict: that a cell failed is often just that."""
+    """Speaks of a run of messages. What became of them is told of all cells that counted them,
+    whatever their verdict: that a cell failed is often just that."""
 
     def __init__(self, summary: Summary, usable: Sequence[Group]) -> None:
         """`usable`: the groups without the cells whose figures carry no answer."""
+        self._summary = summary
         self._usable = usable
-        self._groups = [
-            Group(group.title, group.loop, cells)
-            for group in groups(summary)
-            if (cells := [c for c in group.cells if c.ledger is not None])
-        ]
+        self._each = _by_name(summary)
         self._labels = labels(summary.cells)
         self._timeout_s = summary.info["scenario"]["timeout_s"]
-        self._fault = summary.info["scenario"].get("fault")
 
     def say(self) -> list[str]:
         """Its sentences; none where no cell has a figure."""
@@ -35,9 +40,13 @@ class Messages:
         for group in self._usable:
             figures = self._rates if group.loop == "closed loop" else self._delays
             said += self._told(group.title, group.cells, figures)
-        for group in self._groups:
-            said += self._told(f"{group.title}, by its accounts", group.cells, self._account)
-        return said + self._killed() + self._read_again()
+        return (
+            said
+            + self._accounts()
+            + fault_words(self._summary)
+            + self._killed()
+            + self._read_again()
+        )
 
     def _told(
         self, what: str, cells: Sequence[CellResult], of: Callable[[CellResult], str]
@@ -76,36 +85,51 @@ class Messages:
         every = [getattr(each, mark) for trial in cell.trials if (each := of(trial))]
         return "" if math.isnan(value) else f"{ms(value)}{spread(every)}"
 
-    def _account(self, cell: CellResult) -> str:
-        # What a kill has repeated and disordered has a sentence of its own.
-        return ", ".join([headline(cell), *blemishes(cell, disorder=not _was_killed(cell))])
+    def _accounts(self) -> list[str]:
+        told = []
+        for name, found, killed in self._each:
+            # What a kill has repeated and disordered has a sentence of its own.
+            told.append(f"{name} {', '.join([found.headline, *found.blemishes(not killed)])}")
+        return [f"Message by message: {'; '.join(told)}."] if told else []
 
     def _killed(self) -> list[str]:
         """Told only where a node did die."""
-        said = []
-        for group in self._groups:
-            hit = [cell for cell in group.cells if _was_killed(cell)]
-            said += self._told(f"{group.title}, without a message for at most", hit, _hurt)
-        return [self._meaning(), *said] if said else []
-
-    def _meaning(self) -> str:
-        if self._fault and self._fault["wipe"]:
-            return (
-                "In every trial a node was killed and its folder removed: this tests replication,"
-                " since nothing of what that node alone had is left."
-            )
-        return (
-            "In every trial a node was killed; this tests replication, not fsync: what a killed"
-            " process had given to the kernel survives it."
-        )
+        told = [f"{name} {_hurt(found.kept)}" for name, found, killed in self._each if killed]
+        return [f"No message arrived for at most: {'; '.join(told)}."] if told else []
 
     def _read_again(self) -> list[str]:
-        said = []
-        for group in self._groups:
-            what = "After the workers had consumed them, a further consumer could read again"
-            where = f" ({group.title})" if len(self._groups) > 1 else ""
-            said += self._told(what + where, group.cells, _again)
-        return said
+        what = "After the workers had consumed them, a further consumer could read again"
+        told = [
+            f"{name} {share(found.read_again)} of the messages"
+            for name, found, _ in self._each
+            if found.read_again is not None
+        ]
+        return [f"{what}: {'; '.join(told)}."] if told else []
+
+
+def fault_words(summary: Summary) -> list[str]:
+    """What the death of a node tests; told only where one did die."""
+    if not any(_was_killed(cell) for cell in summary.cells):
+        return []
+    wiped = summary.info["scenario"]["fault"]["wipe"]
+    return [WIPED if wiped else KILLED]
+
+
+def _was_killed(cell: CellResult) -> bool:
+    return any(reason.code is Code.FAULT for reason in cell.verdict.reasons)
+
+
+def _by_name(summary: Summary) -> list[tuple[str, Account, bool]]:
+    """Name, account, and whether a node was killed, of all cells of one name together."""
+    named = labels(summary.cells)
+    alike: dict[tuple[str, bool], list[TrialResult]] = {}
+    for cell in summary.cells:
+        alike.setdefault((named[cell.info["id"]], _was_killed(cell)), []).extend(cell.trials)
+    return [
+        (name, found, killed)
+        for (name, killed), trials in alike.items()
+        if (found := account(trials)) is not None
+    ]
 
 
 def _ack(of: CellResult | TrialResult) -> Distribution | None:
@@ -116,17 +140,6 @@ def _done_with(of: CellResult | TrialResult) -> Distribution | None:
     return of.processed
 
 
-def _was_killed(cell: CellResult) -> bool:
-    return any(reason.code is Code.FAULT for reason in cell.verdict.reasons)
-
-
-def _hurt(cell: CellResult) -> str:
-    kept = cell.ledger
-    if kept is None:
-        return ""
-    disorder = f"{kept.reordered:,} behind a later one of their key"
+def _hurt(kept: Ledger) -> str:
+    disorder = f"{kept.reordered:,} {BEHIND}"
     return f"{ms(kept.longest_gap_ms)}, {kept.duplicated:,} repeated, {disorder}"
-
-
-def _again(cell: CellResult) -> str:
-    return "" if cell.read_again is None else f"{share(cell.read_again)} of the messages"

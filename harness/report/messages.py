@@ -1,20 +1,20 @@
-"""What became of messages, as the report says it: each cell's headline and its row of a table."""
+"""What became of messages, as the report says it: their account in a sentence, and as a table."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.analysis.ledger import Ledger
-from harness.analysis.summary import CellResult, Summary
+from harness.analysis.ledger import Ledger, combine
+from harness.analysis.summary import Summary
+from harness.analysis.trial import TrialResult
 from harness.report.words import labels, share
 from harness.report.words import whole_number as number
 
-HEADLINE = "acknowl\u00adedged and lost"
+HEADLINE = "acknowledged and lost"
 HEADS = (
     "sent",
-    "acknowl\u00adedged",
+    "acknowledged",
     "arrived",
-    "lost, not acknowl\u00adedged",
+    "lost, not acknowledged",
     "duplicated",
     "reordered within its key",
     "unexpected",
@@ -29,46 +29,49 @@ NOTHING = "–"
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """Messages that did not arrive. What the broker still held is late, and not lost."""
+class Account:
+    """What became of the messages of some trials. What the broker still held when its workers had
+    drained it for as long as they may is late, and not lost."""
 
-    acknowledged: int
-    """Acknowledged and lost."""
-    unacknowledged: int
-    """Lost without an acknowledgement."""
+    kept: Ledger
+    lost_acknowledged: int
+    lost_unacknowledged: int
     held: int
-    """Still at the broker."""
+    """Messages that were still at the broker."""
+    read_again: float | None
+    """The share of what arrived that a further consumer could read; None where none tried."""
+
+    @property
+    def headline(self) -> str:
+        """What was lost, as in `lost none of 1,000 acknowledged messages`."""
+        kept = self.kept
+        if not kept.sent:
+            said = "sent no message"
+        elif not kept.acknowledges:
+            lost = _of(self.lost_unacknowledged, kept.sent, "sent")
+            said = f"acknowledges nothing and lost {lost}"
+        elif not kept.acknowledged:
+            said = f"acknowledged none of {kept.sent:,} sent messages"
+        else:
+            said = f"lost {_of(self.lost_acknowledged, kept.acknowledged, 'acknowledged')}"
+        return f"{said}, and the broker still held {self.held:,}" if self.held else said
+
+    def blemishes(self, disorder: bool) -> list[str]:
+        """What else went wrong, shortly. `disorder`: with what was repeated, and what came behind a
+        later message of its key."""
+        kept = self.kept
+        lost = self.lost_unacknowledged if kept.acknowledges else 0
+        said = [
+            (lost, "lost without an acknowledgement"),
+            (kept.corrupted, "damaged"),
+            (kept.unexpected, "never sent here"),
+        ]
+        if disorder:
+            said += [(kept.duplicated, "repeated"), (kept.reordered, BEHIND)]
+        return [f"{count:,} {words}" for count, words in said if count]
 
 
-def missing_of(cell: CellResult) -> Missing:
-    """The messages of all of a cell's trials that did not arrive."""
-    acknowledged = unacknowledged = held = 0
-    for trial in cell.trials:
-        if trial.ledger is None:
-            continue
-        left, kept = trial.seen.left, trial.ledger
-        acknowledged += max(0, kept.lost_acknowledged - left)
-        late = max(0, left - kept.lost_acknowledged)
-        unacknowledged += max(0, kept.lost_unacknowledged - late)
-        held += left
-    return Missing(acknowledged, unacknowledged, held)
-
-
-def headline(cell: CellResult) -> str:
-    """What a cell lost, as in `lost none of 1,000 acknowledged messages`; empty without messages."""
-    kept = cell.ledger
-    if kept is None:
-        return ""
-    missing = missing_of(cell)
-    if not kept.sent:
-        said = "sent no message"
-    elif not kept.acknowledges:
-        said = f"acknowledges nothing and lost {_of(missing.unacknowledged, kept.sent, 'sent')}"
-    elif not kept.acknowledged:
-        said = f"acknowledged none of {kept.sent:,} sent messages"
-    else:
-        said = f"lost {_of(missing.acknowledged, kept.acknowledged, 'acknowledged')}"
-    return f"{said}, and still held {missing.held:,}" if missing.held else said
+BEHIND = "behind a later one of their key"
 
 
 def _of(count: int, whole: int, which: str) -> str:
@@ -76,21 +79,24 @@ def _of(count: int, whole: int, which: str) -> str:
     return f"{f'{count:,}' if count else 'none'} of {whole:,} {which} {noun}"
 
 
-def blemishes(cell: CellResult, disorder: bool = True) -> list[str]:
-    """What else went wrong with a cell's messages, shortly. `disorder`: with what was repeated and
-    what came behind a later message of its key."""
-    kept = cell.ledger
+def account(trials: Iterable[TrialResult]) -> Account | None:
+    """The account of those that counted their messages; None where none did."""
+    counted = [(t.ledger, t.seen) for t in trials if t.ledger is not None]
+    kept = combine([each for each, _ in counted])
     if kept is None:
-        return []
-    unacknowledged = missing_of(cell).unacknowledged if kept.acknowledges else 0
-    said = [
-        (unacknowledged, "lost without an acknowledgement"),
-        (kept.corrupted, "damaged"),
-        (kept.unexpected, "never sent here"),
-    ]
-    if disorder:
-        said += [(kept.duplicated, "repeated"), (kept.reordered, "behind a later one of their key")]
-    return [f"{count:,} {words}" for count, words in said if count]
+        return None
+    read = [(seen.read_again, each) for each, seen in counted if seen.read_again is not None]
+    arrived = sum(each.arrived for _, each in read)
+    return Account(
+        kept,
+        sum(max(0, each.lost_acknowledged - seen.left) for each, seen in counted),
+        sum(
+            max(0, each.lost_unacknowledged - max(0, seen.left - each.lost_acknowledged))
+            for each, seen in counted
+        ),
+        sum(seen.left for _, seen in counted),
+        sum(again for again, _ in read) / arrived if arrived else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,40 +120,47 @@ def fates(summary: Summary) -> list[Fate]:
     """A row for every cell whose messages were counted, whatever its verdict."""
     named = labels(summary.cells)
     return [
-        _fate(cell, cell.ledger, named[cell.info["id"]])
+        Fate(
+            id=cell.info["id"],
+            name=named[cell.info["id"]],
+            load=", ".join([cell.info["load"]["words"], *cell.info["condition"]["asked"]]),
+            lost=f"{found.lost_acknowledged:,}" if found.kept.acknowledges else NOTHING,
+            alarming=found.lost_acknowledged > 0,
+            figures=_figures(found),
+            said=_said(found),
+        )
         for cell in summary.cells
-        if cell.ledger is not None
+        if (found := account(cell.trials)) is not None
     ]
 
 
-def _fate(cell: CellResult, kept: Ledger, name: str) -> Fate:
-    missing = missing_of(cell)
-    said = list(kept.words)
-    if missing.held:
-        said.append(
-            f"the broker still held {missing.held:,} when the drain had lasted as long as it may:"
-            " those are late, and not lost"
-        )
-    return Fate(
-        id=cell.info["id"],
-        name=name,
-        load=", ".join([cell.info["load"]["words"], *cell.info["condition"]["asked"]]),
-        lost=f"{missing.acknowledged:,}" if kept.acknowledges else NOTHING,
-        alarming=missing.acknowledged > 0,
-        figures=[
-            f"{kept.sent:,}",
-            f"{kept.acknowledged:,}" if kept.acknowledges else NOTHING,
-            f"{kept.arrived:,}",
-            f"{missing.unacknowledged:,}",
-            f"{kept.duplicated:,}",
-            f"{kept.reordered:,}",
-            f"{kept.unexpected:,}",
-            f"{kept.recovered:,}",
-            f"{kept.corrupted:,}",
-            f"{kept.refused:,}",
-            f"{missing.held:,}",
-            number(kept.longest_gap_ms if math.isfinite(kept.longest_gap_ms) else None),
-            NOTHING if cell.read_again is None else share(cell.read_again),
-        ],
-        said=said,
+def _figures(found: Account) -> list[str]:
+    kept = found.kept
+    counts = (
+        kept.arrived,
+        found.lost_unacknowledged,
+        kept.duplicated,
+        kept.reordered,
+        kept.unexpected,
+        kept.recovered,
+        kept.corrupted,
+        kept.refused,
+        found.held,
     )
+    return [
+        f"{kept.sent:,}",
+        f"{kept.acknowledged:,}" if kept.acknowledges else NOTHING,
+        *(f"{count:,}" for count in counts),
+        number(kept.longest_gap_ms),
+        NOTHING if found.read_again is None else share(found.read_again),
+    ]
+
+
+def _said(found: Account) -> list[str]:
+    said = list(found.kept.words)
+    if found.held:
+        said.append(
+            f"{found.held:,} of what had not arrived when the drain had lasted as long as it may"
+            " were still at the broker: late, and not lost"
+        )
+    return said

@@ -15,12 +15,15 @@ from markupsafe import Markup
 from harness.analysis.polling import expected_excess_ms
 from harness.analysis.stats import PERCENTILES, Distribution
 from harness.analysis.summary import CellResult, Summary
-from harness.analysis.verdicts import RULES, Reason, Status
+from harness.analysis.verdicts import RULES, Code, Reason, Status
+from harness.condition import DURABILITY
 from harness.report import look, words
 from harness.report.answers import answers
 from harness.report.look import Look
+from harness.report.messages import HEADLINE, HEADS, fates
 from harness.report.panels import Chart
 from harness.report.svg import mark_points
+from harness.report.words import ALIKE
 
 STATES = {
     "complete": "Complete: the run went to its end.",
@@ -46,9 +49,15 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
         state=STATES.get(info["status"], f"State of the run: {info['status']}."),
         answers=answers(summary),
         steps=_steps(summary),
+        fates=fates(summary),
+        headline=HEADLINE,
+        fate_heads=HEADS,
         finished=sum(len(cell.trials) for cell in summary.cells),
         validity=_validity(summary),
-        charts=[(chart, [(p, Markup(p.svg)) for p in chart.panels]) for chart in charts],
+        charts=[
+            (chart, _promise(chart, chart is charts[0]), [(p, Markup(p.svg)) for p in chart.panels])
+            for chart in charts
+        ],
         missing=_missing(summary),
         theme=Markup(look.css(":root")),
         fonts=Markup(look.FONTS),
@@ -65,10 +74,22 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
         environment=[
             *((words.name(str(k)), _pairs(v)) for k, v in info["environment"].items()),
             ("processors", _pairs(info["placement"])),
+            *_parts(info.get("parts", {})),
+            *_standing_still(summary),
+        ],
+        durabilities=[
+            (words.class_of(promise), said.rpartition(": ")[2])
+            for promise, said in DURABILITY.items()
         ],
         command=shlex.join(info["command"]),
         timeout=f"{info['scenario']['timeout_s']:g} s",
     )
+
+
+def _promise(chart: Chart, first: bool) -> str:
+    """What is said of durability beside a chart: where classes differ they stand in its labels, and
+    their meaning beside the first one."""
+    return chart.durability if first or chart.durability.startswith(ALIKE) else ""
 
 
 def _when(info: Mapping[str, Any]) -> str:
@@ -87,6 +108,8 @@ STEPS = (
     "accepted",
     "processed",
     "seen",
+    "acknowledged",
+    "acknowledged and processed",
     "mean delay of the result",
     "in theory",
     "polls",
@@ -102,6 +125,8 @@ STEPS = (
     "bare loop",
     "server memory a subscriber",
     "server memory grew by",
+    "CPU of the broker, µs",
+    "broker memory",
 )
 
 
@@ -134,7 +159,10 @@ def _step_figures(cell: CellResult, timeout_s: float) -> list[str]:
     def count(value: float | None) -> str:
         return "–" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".")
 
-    mean, watched, memory = cell.excess, cell.watched, cell.server_memory
+    sends = cell.ledger is not None
+    watched, memory = cell.watched, cell.server_memory
+    # Nobody waits for a message's result.
+    mean = None if sends else cell.excess
     floors = [f["last_us"] / 1e3 for t in cell.trials if (f := t.health.get("floor_us"))]
     delay = "–"
     if mean is not None:
@@ -149,9 +177,11 @@ def _step_figures(cell: CellResult, timeout_s: float) -> list[str]:
     ]
     grown = memory["window_end"] - memory["window_start"] if memory else None
     return [
-        p50(cell.ack),
+        p50(None if sends else cell.ack),
         p50(cell.processed),
-        p50(cell.latency),
+        p50(None if sends else cell.latency),
+        p50(cell.ack if sends else None),
+        p50(cell.latency if sends else None),
         delay,
         "–" if theory is None else f"{theory:,.2f} (without a round trip {bare:,.2f})",
         count(cell.notes.get("polls")),
@@ -167,6 +197,8 @@ def _step_figures(cell: CellResult, timeout_s: float) -> list[str]:
         f"{median(floors):,.2f}" if floors else "–",
         f"{memory['per_subscriber'] / 1024:,.1f} KiB" if "per_subscriber" in memory else "–",
         "–" if grown is None else f"{grown / 2**20:,.1f} MiB",
+        words.whole_number(cell.cpu_us_per_op.get("broker")),
+        "–" if cell.broker_memory is None else f"{cell.broker_memory / 2**20:,.0f} MiB",
     ]
 
 
@@ -176,6 +208,8 @@ class _Row:
 
     id: str
     variant: str
+    way: str
+    """What tells it from other cells of its variant."""
     mark: Markup
     status: str
     verdict: str | None
@@ -191,13 +225,17 @@ class _Row:
 
 def _rows(summary: Summary) -> Iterator[tuple[str, str, list[_Row]]]:
     drawn = look.looks(summary.cells)
+    named = words.labels(summary.cells, whole=True)
     timeout_s = float(summary.info["scenario"]["timeout_s"])
     for group in words.groups(summary):
-        rows = [_row(cell, drawn[cell.info["id"]], timeout_s) for cell in group.cells]
+        rows = []
+        for cell in group.cells:
+            way = named[cell.info["id"]].removeprefix(cell.info["variant"]).removeprefix(", ")
+            rows.append(_row(cell, way, drawn[cell.info["id"]], timeout_s))
         yield group.title, group.loop, rows
 
 
-def _row(cell: CellResult, drawn: Look, timeout_s: float) -> _Row:
+def _row(cell: CellResult, way: str, drawn: Look, timeout_s: float) -> _Row:
     ran = bool(cell.trials)
 
     def ms(value: float) -> str:
@@ -208,6 +246,7 @@ def _row(cell: CellResult, drawn: Look, timeout_s: float) -> _Row:
     return _Row(
         id=cell.info["id"],
         variant=cell.info["variant"],
+        way=way,
         mark=_mark(drawn),
         status=status.value,
         verdict=None if status is Status.VALID else f"why.{cell.info['id']}",
@@ -232,14 +271,27 @@ def _mark(drawn: Look) -> Markup:
     ).format(colour, dash or "none", mark_points(drawn.mark, 7.5), colour)
 
 
-def _named(cell: CellResult) -> tuple[str, str]:
-    """A cell's id and its name."""
-    return cell.info["id"], f"{cell.info['variant']} at {cell.info['load']['words']}"
-
-
 def _missing(summary: Summary) -> list[tuple[str, str, str]]:
-    """Id, name and reason of the cells that no chart shows."""
-    return [(*_named(cell), why) for cell in summary.cells if (why := words.missing(cell))]
+    """Id, name and reason of the cells that no chart shows. Of one that could not be run the reason
+    says what would mend it."""
+    named = _names(summary)
+    found = []
+    for cell in summary.cells:
+        if why := words.missing(cell):
+            lacks = [r.detail for r in cell.verdict.reasons if r.code is Code.UNAVAILABLE]
+            why = f"{cell.verdict.status.value}: {'; '.join(lacks)}" if lacks else why
+            found.append((cell.info["id"], named[cell.info["id"]], why))
+    return found
+
+
+def _names(summary: Summary) -> dict[str, str]:
+    """What a cell is called where it stands without others of its load, by its id."""
+    named = words.labels(summary.cells, whole=True)
+    return {
+        cell.info["id"]: f"{named[cell.info['id']]} at {group.title}"
+        for group in words.groups(summary)
+        for cell in group.cells
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +306,7 @@ class _Explained:
 
 
 def _verdicts(summary: Summary) -> list[_Explained]:
+    named = _names(summary)
     alike: dict[tuple[Reason, ...], list[CellResult]] = {}
     for cell in summary.cells:
         if cell.verdict.status is not Status.VALID:
@@ -261,11 +314,43 @@ def _verdicts(summary: Summary) -> list[_Explained]:
     return [
         _Explained(
             cells[0].verdict.status.value,
-            [_named(cell) for cell in cells],
+            [(cell.info["id"], named[cell.info["id"]]) for cell in cells],
             [(r.code.value.replace("_", " "), r.detail, RULES[r.code][1]) for r in reasons],
         )
         for reasons, cells in alike.items()
     ]
+
+
+def _parts(parts: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Each broker and store: where it came from, and all that it was started with."""
+    found = []
+    for name, part in parts.items():
+        pairs = _pairs({key: value for key, value in part.items() if key != "settings"})
+        for key, value in part.get("settings", {}).items():
+            if isinstance(value, Mapping):
+                # A broker's own names stay as they are.
+                pairs += [(str(k), words.plain(v, "none")) for k, v in value.items()]
+            elif isinstance(value, list | tuple):
+                pairs.append((words.name(str(key)), " ".join(map(str, value)) or "none"))
+            else:
+                pairs.append((words.name(str(key)), words.plain(value, "none") or "none"))
+        found.append((name, pairs))
+    return found
+
+
+def _standing_still(summary: Summary) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What brokers that were not being measured took all the same: a check, ought to be nothing."""
+    named = _names(summary)
+    seen = [
+        (cpu, cell.info["id"])
+        for cell in summary.cells
+        if (cpu := cell.cpu_us_per_op.get("rival")) is not None
+    ]
+    if not seen:
+        return []
+    most, where = max(seen)
+    said = f"{words.whole_number(most)} µs an operation at most, beside {named[where]}"
+    return [("check: brokers that stood still", [("CPU", said)])]
 
 
 def _pairs(value: Any, nothing: str = "not known") -> list[tuple[str, str]]:

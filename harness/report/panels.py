@@ -53,6 +53,8 @@ class Panel:
     rows: tuple[Series | Missing, ...]
     planned_per_s: float | None = None
     """The rate of an open loop, where a chart compares with it."""
+    instants: tuple[tuple[float, str], ...] = ()
+    """Seconds at which something happened, and what, where a chart runs over time."""
     svg: str = ""
     """For inlining; themed by the page's CSS variables."""
 
@@ -71,6 +73,7 @@ class Panel:
         """The panel in words, with its figures."""
         said = [f"{one.said} {one.figures}" for one in self.series]
         said += [f"{one.label} is not shown ({one.why})" for one in self.missing]
+        said += [f"{what} at {at:g} s" for at, what in self.instants]
         loop = "" if self.title.startswith(self.loop) else f" ({self.loop})"
         return f"{self.title}{loop}: {'; '.join(said)}."
 
@@ -85,11 +88,14 @@ class Chart:
     caption: str
     """How to read it."""
     panels: tuple[Panel, ...]
+    durability: str = ""
+    """What an acknowledgement promises in these cells, where that must be said."""
 
     @property
     def alt(self) -> str:
         """The chart in words, with its figures."""
-        return " ".join([f"{self.title}.", *(panel.alt for panel in self.panels)])
+        said = [f"{self.title}.", *(panel.alt for panel in self.panels), self.durability]
+        return " ".join(part for part in said if part)
 
     @property
     def series(self) -> tuple[Series, ...]:

@@ -1,6 +1,7 @@
 """From a matplotlib figure to SVG that lives in a page: themed by CSS variables, text as text."""
 
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from html import escape
 from io import StringIO
@@ -27,6 +28,7 @@ _URL = re.compile(r"url\(#([^)]+)\)")
 _FAMILY = re.compile(r"font:\s*(?:(bold|\d+)\s+)?([\d.]+)px[^;]*")
 GAP = 16
 TITLE = 30
+NOTE_LINE, NOTE_CHARACTER = 17, 6.6
 
 
 def colour(name: str) -> str:
@@ -110,12 +112,15 @@ def _rename_ids(root: ElementTree.Element, prefix: str) -> None:
             element.attrib["id"] = f"{prefix}-{own}"
 
 
-def composed(title: str, alt: str, panels: Sequence[str], columns: int = 3) -> str:
-    """Pictures made by `to_svg`, put side by side as one SVG file that works alone."""
+def composed(title: str, alt: str, panels: Sequence[str], note: str = "", columns: int = 3) -> str:
+    """Pictures made by `to_svg`, put side by side below a `note` as one SVG file that works
+    alone."""
     sizes = [[float(side) for side in re.findall(r"[\d.]+", _view_box(svg))[2:]] for svg in panels]
     columns = max(1, min(columns, len(panels)))
     width = max((w for w, _ in sizes), default=360.0)
-    placed, top = [], float(TITLE + GAP)
+    whole = GAP + columns * (width + GAP)
+    lines = textwrap.wrap(note, int((whole - 2 * GAP) / NOTE_CHARACTER))
+    placed, top = [], float(TITLE + GAP + NOTE_LINE * len(lines))
     for start in range(0, len(panels), columns):
         row = range(start, min(start + columns, len(panels)))
         for i in row:
@@ -124,13 +129,17 @@ def composed(title: str, alt: str, panels: Sequence[str], columns: int = 3) -> s
             place = f'<svg x="{left:g}" y="{top:g}" width="{wide:g}" height="{tall:g}"'
             placed.append(panels[i].replace("<svg", place, 1))
         top += max(sizes[i][1] for i in row) + GAP
-    whole = GAP + columns * (width + GAP)
+    noted = "".join(
+        f'<text x="{GAP}" y="{TITLE + NOTE_LINE * number}"'
+        f' style="font-size:12px;fill:var(--muted)">{escape(line)}</text>'
+        for number, line in enumerate(lines, 1)
+    )
     rules = f"{look.css('svg')}text{{font-family:{look.FONTS};}}svg{{background:var(--paper);}}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole:g} {top:g}" width="{whole:g}"'
         f' height="{top:g}" role="img" aria-label="{escape(alt)}"><style>{rules}</style>'
         f'<text x="{GAP}" y="{TITLE}" style="font-size:16px;font-weight:600;fill:var(--ink)">'
-        f"{escape(title)}</text>{''.join(placed)}</svg>\n"
+        f"{escape(title)}</text>{noted}{''.join(placed)}</svg>\n"
     )
 
 

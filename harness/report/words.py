@@ -1,15 +1,22 @@
 """What cells and figures are called wherever the report speaks of them."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import Status
-from harness.condition import DURABILITY
+from harness.condition import DURABILITY, counted
 
-
+COUNTED: Mapping[str, Callable[[int], str]] = {
+    "workers": lambda number: counted(number, "worker"),
+    "partitions": lambda number: counted(number, "partition"),
+    "prefetch": lambda number: f"prefetch {number}",
+}
+"""What a broker's users choose in numbers, in the words of conditions."""
+ALIKE = "All "
+"""How durability_words begins where all cells have one class."""
 STORES = ("PostgreSQL",)
 """As conditions call the stores that a synchronous style commits to."""
 
@@ -48,7 +55,7 @@ def labels(cells: Sequence[CellResult], whole: bool = False, but: str = "") -> d
     what is said of how many there were of one thing, as in `worker`."""
     named = {c.info["variant"]: c.info["variant"] for c in cells} if whole else {}
     named = named or _variant_labels(cells)
-    every = {cell.info["id"]: without(cell.info["condition"]["how"], but) for cell in cells}
+    every = {name: without(how, but) for name, how in _how(cells).items()}
     # What all do alike tells none apart.
     alike = set.intersection(*map(set, every.values())) if every else set()
     mixed = len({durability(cell) for cell in cells}) > 1
@@ -65,6 +72,19 @@ def labels(cells: Sequence[CellResult], whole: bool = False, but: str = "") -> d
         )
         for cell in cells
     }
+
+
+def _how(cells: Sequence[CellResult]) -> dict[str, list[str]]:
+    """How each cell was done, by its id. A number that differs between them is said of all, the
+    usual one too."""
+    found = {cell.info["id"]: list(cell.info["condition"]["how"]) for cell in cells}
+    ways = {c.info["id"]: way for c in cells if (way := c.info["condition"].get("broker"))}
+    for key, words in COUNTED.items():
+        said = {name: words(way[key]) for name, way in ways.items()}
+        if len(set(said.values())) > 1:
+            for name, part in said.items():
+                found[name] += [] if part in found[name] else [part]
+    return found
 
 
 def without(parts: Iterable[str], thing: str) -> list[str]:
@@ -90,9 +110,9 @@ def durability_words(cells: Sequence[CellResult]) -> str:
     promises = sorted({durability(cell) for cell in cells})
     if not any(cell.info["condition"].get("broker") for cell in cells) and promises in ([], ["A"]):
         return ""
-    meanings = [f"{class_of(p)}: {DURABILITY[p].removeprefix(f'{class_of(p)}: ')}" for p in promises]
+    meanings = [f"{class_of(p)}: {DURABILITY[p].rpartition(': ')[2]}" for p in promises]
     if len(meanings) == 1:
-        return f"All {meanings[0]}."
+        return f"{ALIKE}{meanings[0]}."
     said = "; ".join(meanings)
     return f"{said[0].upper()}{said[1:]}."
 
@@ -123,6 +143,15 @@ def _variant_labels(cells: Iterable[CellResult]) -> dict[str, str]:
 def _without_server(variant: str) -> str:
     head, equals, label = variant.partition("=")
     return head.partition("+")[0] + equals + label
+
+
+def planned_per_s(cell: CellResult) -> float | None:
+    """The planned rate of an open loop, its bursts included; None for a closed one."""
+    load = cell.info["load"]
+    if load["rate"] is None:
+        return None
+    bursts = load["burst_size"] / load["every_s"] if load["burst_size"] else 0.0
+    return float(load["rate"] + bursts)
 
 
 def missing(cell: CellResult) -> str:
@@ -160,7 +189,7 @@ def figure(value: float) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """The least and the most of several trials, ` (1.00–2.00)`; empty for one, or without an end."""
+    """The least and the most of several trials, ` (1.00–2.00)`; empty for one, or for no end."""
     if len(values) < 2 or not all(map(math.isfinite, values)):
         return ""
     return f" ({figure(min(values))}–{figure(max(values))})"

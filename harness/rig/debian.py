@@ -47,7 +47,9 @@ class Recipe:
 def kept(recipe: Recipe) -> tuple[Path, str] | None:
     """The folder into which a part was unpacked, and its version; None if it was not."""
     folder = cached(recipe.part)
-    return None if folder is None else (folder, (folder / _VERSION).read_text())
+    if folder is None or not (folder / _VERSION).is_file():
+        return None
+    return folder, (folder / _VERSION).read_text()
 
 
 def installable(recipe: Recipe) -> Source:

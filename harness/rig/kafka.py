@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import itertools
 import shutil
 import signal
 import socket
@@ -177,10 +176,9 @@ class Kafka:
         try:
             self._signal(signal.SIGCONT)
             stops = [asyncio.ensure_future(self._rig.stop(p, signal.SIGTERM)) for p in running]
-            in_order = max(0, len(running) - len(self._nodes) // 2)
-            for stop in itertools.islice(asyncio.as_completed(stops), in_order):
-                await stop
-            # The others would wait in vain for a majority to be let go by.
+            if stops:
+                await asyncio.wait(stops, return_when=asyncio.FIRST_COMPLETED)
+            # The others might wait in vain for a majority to be let go by.
             await asyncio.gather(*(self._rig.kill(process) for process in running))
             await asyncio.gather(*stops)
         finally:
@@ -204,15 +202,15 @@ class Kafka:
 
     async def _spawn(self, node: _Node) -> None:
         """Start a node, in a folder that is formatted if it is not there. Raises RigError."""
-        folder = node.folder
+        folder, log = node.folder, node.folder / "log"
         properties, logging = folder / "server.properties", folder / "log4j2.properties"
         try:
-            if not folder.exists():
-                (folder / "log").mkdir(parents=True)
+            if not (log / "meta.properties").exists():
+                log.mkdir(parents=True, exist_ok=True)
                 _write(properties, self._properties(node))
                 logging.write_text(LOGGING)
-                _write(folder / "log" / "meta.properties", self._identity(node))
-                shutil.copy(self.source.paths["seed"], folder / "log" / "bootstrap.checkpoint")
+                shutil.copy(self.source.paths["seed"], log / "bootstrap.checkpoint")
+                _write(log / "meta.properties", self._identity(node))
         except OSError as error:
             raise RigError(f"{node.name}: its folder cannot be written ({error})") from None
         words = [f"-Dlog4j2.configurationFile={logging}", "-cp", classpath(self.source)]
@@ -311,10 +309,10 @@ def _placed(
 ) -> Kafka:
     """A cluster with a folder and ports, not started yet. Raises RigError."""
     try:
+        ports = iter(_free_ports(2 * count))
         folder = Path(tempfile.mkdtemp(prefix="orderbench-kafka-", dir=data)).resolve()
     except OSError as error:
         raise RigError(f"kafka: there is no place for its data ({error})") from None
-    ports = iter(_free_ports(2 * count))
     nodes = [_Node(n, folder / f"kafka-{n}", next(ports), next(ports)) for n in range(1, count + 1)]
     settings = {
         "nodes": count,

@@ -164,7 +164,7 @@ def _version_of(java: Path) -> str | None:
             [java, "-version"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            errors="replace",
             timeout=COMMAND_LIMIT_S,
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -283,7 +283,7 @@ def _run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            errors="replace",
             timeout=limit_s,
             cwd=cwd,
             env=env,

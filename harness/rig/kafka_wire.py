@@ -54,8 +54,7 @@ async def could_place(host: str, replicas: int) -> bool:
     body += struct.pack(">ihiii?", 1, replicas, 0, 0, int(ANSWER_LIMIT_S * 1000), True)
     answer = await _ask(host, CREATE_TOPICS, body)
     answer.int32()
-    (error,) = answer.many(lambda: (answer.string(), answer.int16(), answer.string())[1])
-    return error == 0
+    return answer.many(lambda: (answer.string(), answer.int16(), answer.string())[1]) == [0]
 
 
 def _broker(answer: "_Answer") -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from harness.rig.broker import Broker, Source, Unavailable
+from harness.rig.obtain import find, obtained
 from harness.rig.process import Rig, RigError
 
 PARTS = ("kafka", "rabbitmq", "redis", "postgres")
@@ -125,27 +126,6 @@ class Parts:
         self.running.clear()
 
 
-def find(part: str, address: str | None) -> Source:
-    """Where a part would come from; installs nothing. Raises Unavailable, and ValueError for an
-    address that cannot be read."""
-    match part:
-        case "kafka":
-            from harness.rig.kafka_source import find_kafka
-
-            return find_kafka(address)
-        case "rabbitmq":
-            from harness.rig.rabbitmq_source import find_rabbitmq
-
-            return find_rabbitmq(address)
-        case "redis":
-            from harness.rig.redis import find_redis
-
-            return find_redis(address)
-    from harness.rig.postgres import find_postgres
-
-    return find_postgres(address)
-
-
 async def start(
     part: str, rig: Rig, nodes: int = 1, address: str | None = None, fast: bool = False
 ) -> Part:
@@ -153,29 +133,25 @@ async def start(
 
     `fast`: Kafka with little of the JVM, for tests and smoke, never for figures.
     """
-    source = await asyncio.to_thread(find, part, address)
     if address is not None:
-        return Given(source, address)
+        return Given(find(part, address), address)
+    source = await obtained(part, rig)
     match part:
         case "kafka":
             from harness.rig.kafka import start_kafka
-            from harness.rig.kafka_source import obtain_kafka
 
-            source = await asyncio.to_thread(obtain_kafka, source)
             return await start_kafka(rig, source, nodes, fast=fast)
         case "rabbitmq":
             from harness.rig.rabbitmq import start_rabbitmq
-            from harness.rig.rabbitmq_source import obtain_rabbitmq
 
-            source = await asyncio.to_thread(obtain_rabbitmq, source)
             return await start_rabbitmq(rig, source, nodes)
         case "redis":
-            from harness.rig.redis import obtain_redis, start_redis
+            from harness.rig.redis import start_redis
 
-            return await start_redis(rig, await asyncio.to_thread(obtain_redis, source))
-    from harness.rig.postgres import obtain_postgres, start_postgres
+            return await start_redis(rig, source)
+    from harness.rig.postgres import start_postgres
 
-    return await start_postgres(rig, await asyncio.to_thread(obtain_postgres, source))
+    return await start_postgres(rig, source)
 
 
 def address_problems(addresses: Mapping[str, str]) -> list[str]:

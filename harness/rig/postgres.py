@@ -21,7 +21,7 @@ from harness.rig import debian
 from harness.rig.broker import Source, Unavailable
 from harness.rig.cache import cache_folder, filled
 from harness.rig.ports import Ports
-from harness.rig.process import Process, Rig
+from harness.rig.process import Process, Rig, RigError
 from harness.rig.store import Store, at_address
 from harness.rig.waiting import until_ready
 
@@ -55,9 +55,9 @@ def obtain_postgres(source: Source) -> Source:
     """The source, installed into the cache if it was not there. Blocks. Raises Unavailable."""
     if source.origin != "install":
         return source
-    debian.unpacked(RECIPE)
+    folder = debian.unpacked(RECIPE)
     if (cached := _cached()) is None:
-        raise Unavailable(PART, "what was unpacked is not PostgreSQL", RECIPE.install)
+        raise Unavailable(PART, f"{folder} holds no PostgreSQL", "remove that folder")
     return cached
 
 
@@ -69,12 +69,12 @@ async def start_postgres(rig: Rig, source: Source) -> Store:
     """
     prepared = await asyncio.to_thread(_prepared, source)
     folder, ports = Path(tempfile.mkdtemp(prefix="orderbench-postgres-")), Ports()
+    data = folder / "data"
     process: Process | None = None
+    placing = asyncio.create_task(asyncio.to_thread(_placed, prepared / "data", source, folder))
     try:
         port = ports.take()
-        data = folder / "data"
-        await asyncio.to_thread(shutil.copytree, prepared / "data", data)
-        reachable = await asyncio.to_thread(_reachable, source, folder)
+        reachable = await asyncio.shield(placing)
         where = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
         argv = [*_as_other(), f"{reachable.paths['bin']}/postgres", "-D", str(data)]
         for name, value in (where | SETTINGS).items():
@@ -83,11 +83,14 @@ async def start_postgres(rig: Rig, source: Source) -> Store:
             PART, argv, env=debian.environment(reachable), cwd=folder, speaks=False
         )
         await until_ready(rig, process, lambda: _takes_connections(data))
-    except BaseException:
+    except BaseException as error:
+        await asyncio.wait([placing])  # a thread goes on when who waits for it is cancelled
         if process is not None:
             await rig.kill(process)
         ports.close()
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise RigError(f"{PART}: {error}") from None
         raise
     password = (prepared / "password").read_text()
     address = f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
@@ -157,6 +160,12 @@ def _as_other() -> list[str]:
     ]
 
 
+def _placed(data: Path, source: Source, folder: Path) -> Source:
+    """Copy prepared data into a folder, and make it reachable."""
+    shutil.copytree(data, folder / "data")
+    return _reachable(source, folder)
+
+
 def _reachable(source: Source, folder: Path) -> Source:
     """Give a folder, for root, to the user that PostgreSQL runs as. Root's cache is closed to that
     user, so that what was unpacked there is copied into the folder first."""
@@ -178,8 +187,8 @@ def _local() -> Source | None:
     places = []
     if server := shutil.which("postgres"):
         places.append(Path(server).resolve().parent)
-    if config := shutil.which("pg_config"):
-        places.append(Path(_said([config, "--bindir"]).strip()))
+    if (config := shutil.which("pg_config")) and (said := _said([config, "--bindir"]).strip()):
+        places.append(Path(said))
     places += _newest_first(_DEBIAN)
     return next(filter(None, (_installation("local", place) for place in places)), None)
 

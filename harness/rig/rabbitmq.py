@@ -42,8 +42,10 @@ async def start_rabbitmq(
     broker = RabbitMQ(rig, source, nodes, data)
     try:
         await broker.start()
-    except BaseException:
+    except BaseException as error:
         await broker.stop()
+        if isinstance(error, OSError):
+            raise RigError(f"{PART}: {error}") from None
         raise
     return broker
 
@@ -309,6 +311,8 @@ def configuration(port: int, names: list[str]) -> str:
     lines = [f"listeners.tcp.1 = 127.0.0.1:{port}"]
     if len(names) > 1:
         lines.append("cluster_formation.peer_discovery_backend = classic_config")
+        # The first to hold the lock under which nodes join asks the others ten times in vain.
+        lines.append("cluster_formation.discovery_retry_interval = 50")
         lines += [
             f"cluster_formation.classic_config.nodes.{number} = {name}@localhost"
             for number, name in enumerate(names, 1)

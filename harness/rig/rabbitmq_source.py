@@ -46,9 +46,9 @@ def obtain_rabbitmq(source: Source) -> Source:
     """The source, installed into the cache if it was not there. Blocks. Raises Unavailable."""
     if source.origin != "install":
         return source
-    debian.unpacked(RECIPE, _make_movable)
+    folder = debian.unpacked(RECIPE, _make_movable)
     if (cached := _cached()) is None:
-        raise Unavailable(PART, "what was unpacked is not RabbitMQ", RECIPE.install)
+        raise Unavailable(PART, f"{folder} holds no RabbitMQ", "remove that folder")
     return cached
 
 

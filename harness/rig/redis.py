@@ -42,9 +42,9 @@ def obtain_redis(source: Source) -> Source:
     """The source, installed into the cache if it was not there. Blocks. Raises Unavailable."""
     if source.origin != "install":
         return source
-    debian.unpacked(RECIPE)
+    folder = debian.unpacked(RECIPE)
     if (cached := _cached()) is None:
-        raise Unavailable(PART, "what was unpacked is not Redis", RECIPE.install)
+        raise Unavailable(PART, f"{folder} holds no Redis", "remove that folder")
     return cached
 
 

@@ -145,5 +145,9 @@ def test_node_that_cannot_start_is_told_with_its_words(
         async with Rig(tmp_path / "logs") as rig:
             with pytest.raises(RigError, match=r"rabbitmq-rabbit1 ended with code \d+ before"):
                 await start_rabbitmq(rig, source, data=blocked)
+            with pytest.raises(RigError, match=r"rabbitmq: .*File exists"):
+                (tmp_path / "other").mkdir()
+                (tmp_path / "other/rabbit1").touch()
+                await start_rabbitmq(rig, source, data=tmp_path / "other")
 
     run(body())

@@ -8,6 +8,7 @@ import psutil
 import pytest
 import redis.asyncio as client
 
+from harness.rig import postgres
 from harness.rig.cache import cache_folder
 from harness.rig.postgres import find_postgres, obtain_postgres, start_postgres
 from harness.rig.process import Rig
@@ -55,7 +56,13 @@ def test_redis_answers_keeps_what_it_is_asked_to_and_stops(run: Run, rig: Rig) -
     run(body())
 
 
-def test_postgres_answers_wants_its_password_and_stops(run: Run, rig: Rig) -> None:
+@pytest.mark.parametrize("unpacked", [False, True])
+def test_postgres_answers_wants_its_password_and_stops(
+    run: Run, rig: Rig, unpacked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if unpacked:  # as where the machine has none of its own
+        monkeypatch.setattr(postgres, "_local", lambda: None)
+
     async def body() -> None:
         source = obtain_postgres(find_postgres(None))
         store = await start_postgres(rig, source)

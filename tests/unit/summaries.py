@@ -30,6 +30,8 @@ BASE_MS = {
     "sse": 1.2,
     "zeromq": 0.3,
     "webhook": 1.3,
+    "kafka": 2.4,
+    "rabbitmq": 1.8,
     "noop": 0.02,
 }
 SERVER_US = {
@@ -41,6 +43,8 @@ SERVER_US = {
     "sse": 240.0,
     "zeromq": 60.0,
     "webhook": 330.0,
+    "kafka": 180.0,
+    "rabbitmq": 160.0,
 }
 STYLES = ("rest", "grpc-unary", "grpc-stream", "websocket")
 OPEN = (LoadPoint("constant", rate=200.0), LoadPoint("constant", rate=1000.0))

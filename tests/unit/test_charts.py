@@ -17,7 +17,7 @@ from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import Code, Reason
 from harness.report import look
 from harness.report.charts import make_charts, standalone
-from harness.report.drawing import TICKS, _apart, _legible
+from harness.report.curves import TICKS, _apart, _legible
 from harness.report.frame import Frame
 from harness.report.growth_charts import payload_charts, watch_charts
 from harness.report.panels import Chart, Series

@@ -187,6 +187,14 @@ def test_failed_download_is_told_and_leaves_nothing(
     assert not list(cache.cache_folder().glob("*partial*"))
 
 
+def test_folder_that_holds_something_else_is_named(bare: Path) -> None:
+    command(bare, "apt-get")
+    command(bare, "dpkg")
+    (cache.cache_folder() / "redis").mkdir(parents=True)
+    with pytest.raises(Unavailable, match="cache/redis holds no Redis; remove that folder"):
+        obtain_redis(find_redis(None))
+
+
 def test_erlang_finds_itself_where_it_was_unpacked(tmp_path: Path) -> None:
     text = '#!/bin/sh\n  ROOTDIR=/usr/lib/erlang\necho "$ROOTDIR"\n'
     erlang = tmp_path / "old/usr/lib/erlang"
@@ -223,11 +231,9 @@ def test_one_node_listens_on_loopback_and_asks_nobody() -> None:
 
 def test_three_nodes_know_each_other() -> None:
     lines = configuration(4002, ["rabbit1", "rabbit2", "rabbit3"]).splitlines()
-    assert lines[:2] == [
-        "listeners.tcp.1 = 127.0.0.1:4002",
-        "cluster_formation.peer_discovery_backend = classic_config",
-    ]
-    assert lines[2:] == [
+    assert lines[0] == "listeners.tcp.1 = 127.0.0.1:4002"
+    assert "cluster_formation.peer_discovery_backend = classic_config" in lines
+    assert lines[-3:] == [
         f"cluster_formation.classic_config.nodes.{n} = rabbit{n}@localhost" for n in (1, 2, 3)
     ]
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from harness.rig.broker import Source, Unavailable
-from harness.rig.parts import Given, Parts, address_problems, find, numbered, variable
+from harness.rig.obtain import find
+from harness.rig.parts import Given, Parts, address_problems, numbered, variable
 from harness.rig.process import RigError
 from tests.support import Run
 
