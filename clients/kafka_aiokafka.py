@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from clients.base import PLAIN, Call, DriverError, Failure, Milestone, Sink, Wire
 from clients.kafka import (
@@ -41,10 +41,10 @@ from protos.kafka import (
     reply_to,
     request_headers,
 )
+from protos.kafka_aiokafka import abandon, stop_consumer, stop_producer
 from protos.stamp import STAMP, stamp
 
 POLL_MS = 500
-CLOSE_LIMIT_S = 2.0
 ANSWER_LIMIT_S = 3.0
 """For a broker that is asked whether it is there."""
 TOPICS_LIMIT_S = 3.0
@@ -106,15 +106,11 @@ class Outbox:
     async def look(self) -> None:
         """Give the producer up if it got nowhere for too long."""
         if self._waiting and time.monotonic_ns() - self._heard_ns > DELIVERY_LIMIT_S * 1e9:
-            await self._abandon()
+            await abandon(self.producer)
 
     async def close(self) -> None:
         """Deliver what can be delivered at once, and close."""
-        try:
-            async with asyncio.timeout(CLOSE_LIMIT_S):
-                await self.producer.stop()
-        except TimeoutError:
-            await self._abandon()
+        await stop_producer(self.producer)
 
     def _over(self) -> bool:
         task = self.producer._sender.sender_task
@@ -123,23 +119,9 @@ class Outbox:
     async def _renew(self) -> None:
         async with self._renewing:
             if self._over():
-                await self._abandon()
+                await abandon(self.producer)
                 self.producer = AIOKafkaProducer(**self._options)
                 await self.producer.start()
-
-    async def _abandon(self) -> None:
-        producer = self.producer
-        producer._closed = True
-        producer._message_accumulator.fail_all(KafkaTimeoutError("not delivered in time"))
-        sending = producer._sender.sender_task
-        if sending is not None:
-            sending.cancel()
-            await asyncio.wait({sending}, timeout=CLOSE_LIMIT_S)
-        await producer.client.close()
-        if sending is not None:
-            sending.cancel()
-            with contextlib.suppress(asyncio.CancelledError, KafkaError):
-                await sending
 
 
 class KafkaAiokafka:
@@ -180,7 +162,7 @@ class KafkaAiokafka:
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
         if consumer is not None:
-            await consumer.stop()
+            await stop_consumer(consumer)
 
     async def close(self) -> None:
         """See Driver.close."""
@@ -192,7 +174,7 @@ class KafkaAiokafka:
         await asyncio.gather(*tasks, return_exceptions=True)
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stop()
+            await stop_consumer(consumer)
         outbox, self._outbox = self._outbox, None
         if outbox is not None:
             await outbox.close()
@@ -262,7 +244,7 @@ class KafkaAiokafka:
             partitions = await self._outbox.producer.partitions_for(topic)
             await _at_end(consumer, [TopicPartition(topic, p) for p in partitions])
         except BaseException:
-            await consumer.stop()
+            await stop_consumer(consumer)
             raise
         reading = asyncio.create_task(self._read_changes(consumer, lane)) if reads else None
         self._watching[lane] = consumer, reading

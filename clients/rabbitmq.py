@@ -176,7 +176,10 @@ class RabbitmqDriver:
         self._sink, self._wire, self._count = sink, wire, max(1, lanes)
         self._codec = wire.codec_or(JSON)
         try:
-            await asyncio.gather(*(self._lane(lane).connect() for lane in range(lanes)))
+            connecting = [self._lane(lane).connect() for lane in range(lanes)]
+            for result in await asyncio.gather(*connecting, return_exceptions=True):
+                if result is not None:
+                    raise result
             if lanes:
                 queues = [address.queue(partition) for partition in range(address.partitions)]
                 await self._lane(0).require(queues)
@@ -262,5 +265,6 @@ def unroutable(queue: str) -> DriverError:
 
 
 def not_taken() -> DriverError:
-    """A message that the broker refused to confirm (basic.nack)."""
-    return DriverError(Failure.REJECTED, "the broker did not take the message")
+    """A message that the broker could not take now (basic.nack): its queue has no leader, or is
+    full."""
+    return DriverError(Failure.OVERLOADED, "the broker could not take the message")

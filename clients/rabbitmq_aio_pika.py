@@ -18,7 +18,6 @@ from aiormq.connection import TransportFactory
 from aiormq.exceptions import (
     AMQPError,
     ChannelAccessRefused,
-    ChannelInvalidStateError,
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     DeliveryError,
@@ -27,7 +26,7 @@ from aiormq.exceptions import (
 )
 from pamqp.commands import Basic
 
-from clients.base import DriverError, Wire
+from clients.base import Wire
 from clients.rabbitmq import (
     CLOSE_LIMIT_S,
     OPEN_LIMIT_S,
@@ -53,7 +52,8 @@ from protos.rabbitmq import (
 )
 from protos.stamp import STAMP
 
-_ERRORS = (AMQPError, ChannelInvalidStateError, OSError)
+_ERRORS = (AMQPError, RuntimeError, OSError)
+"""aiormq's, that of a connection or channel that was closed, and those of sockets."""
 _CODES: dict[type[BaseException], int] = {
     ProbableAuthenticationError: 403,
     ChannelAccessRefused: 403,
@@ -90,17 +90,12 @@ class Link(aio_pika.Connection):
         cls, address: BrokerAddress, wire: Wire, lane: int, with_confirms: bool
     ) -> "Link":
         """A connection to the first of the hosts that takes it. Raises DriverError."""
-        failed: DriverError | None = None
-        try:
-            async with asyncio.timeout(OPEN_LIMIT_S):
-                for host in hosts_for(address, lane):
-                    try:
-                        return await cls._to(host, address, wire, with_confirms)
-                    except _ERRORS as error:
-                        failed = end_of(host, error).error
-        except TimeoutError:
-            raise failed or End(",".join(address.hosts), "it does not answer").error from None
-        assert failed is not None
+        for host in hosts_for(address, lane):
+            try:
+                async with asyncio.timeout(OPEN_LIMIT_S / len(address.hosts)):
+                    return await cls._to(host, address, wire, with_confirms)
+            except _ERRORS as error:
+                failed = end_of(host, error).error
         raise failed
 
     @classmethod
@@ -125,7 +120,7 @@ class Link(aio_pika.Connection):
             )
             link.pika = await channel.get_underlay_channel()
         except BaseException:
-            await link.end()
+            await link.end(at_once=True)
             raise
         return link
 
@@ -173,11 +168,10 @@ class AioPikaLane:
             link = await Link.made(self._address, self._wire, self._number, self._confirms)
             try:
                 self._reply_to = await self._listen(link)
-            except _ERRORS as error:
-                await link.end()
-                raise end_of(link.host, error).error from None
-            except BaseException:
-                await link.end()
+            except BaseException as error:
+                await link.end(at_once=True)
+                if isinstance(error, _ERRORS):
+                    raise end_of(link.host, error).error from None
                 raise
             self._link = link
             link.pika.closing.add_done_callback(self._ended)
@@ -303,11 +297,10 @@ class RabbitmqAioPika(RabbitmqDriver):
                 await link.pika.queue_declare(queue, exclusive=True, auto_delete=True)
                 await link.pika.queue_bind(queue, self._address.changes)
                 await link.pika.basic_consume(queue, self._seen(lane), no_ack=True)
-        except _ERRORS as error:
-            await link.end()
-            raise end_of(link.host, error).error from None
-        except BaseException:
-            await link.end()
+        except BaseException as error:
+            await link.end(at_once=True)
+            if isinstance(error, _ERRORS):
+                raise end_of(link.host, error).error from None
             raise
         self._watching[lane] = link
         if not reads:
@@ -327,13 +320,11 @@ class RabbitmqAioPika(RabbitmqDriver):
 
 def end_of(host: str, error: BaseException) -> End:
     """Why something ended, from the library's error."""
-    code = _CODES.get(type(error), 0)
-    if (
-        not code
-        and len(error.args) == 2
-        and isinstance(error.args[0], int)
-        and not isinstance(error, OSError)
-    ):
-        code = error.args[0]
-    words = str(error.args[-1]) if isinstance(error, AMQPError) and error.args else str(error)
+    if isinstance(error, TimeoutError):
+        return End(host, "it does not answer")
+    code, words = _CODES.get(type(error), 0), str(error)
+    if isinstance(error, AMQPError) and error.args:
+        words = str(error.args[-1])
+        if isinstance(error.args[0], int) and not isinstance(error, OSError):
+            code = error.args[0]
     return End(host, words or type(error).__name__, code)

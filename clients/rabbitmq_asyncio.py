@@ -32,6 +32,7 @@ from protos.rabbitmq import (
 )
 from protos.stamp import STAMP, read_stamp, stamp
 
+_ERRORS = (Ended, OSError)
 _EXAMPLE = stamp(2**64 - 1, 2**64 - 1, b"")
 
 
@@ -66,20 +67,13 @@ class AsyncioLane:
             if self._link is not None and self._link.stands:
                 return
             self._link = None
-            failed = End(",".join(self._hosts), "it does not answer").error
-            try:
-                async with asyncio.timeout(OPEN_LIMIT_S):
-                    for host in self._hosts:
-                        try:
-                            self._link = await self._to(host)
-                        except Ended as end:
-                            failed = End(host, end.why, end.code).error
-                        except OSError as error:
-                            failed = End(host, str(error)).error
-                        else:
-                            return
-            except TimeoutError:
-                pass
+            for host in self._hosts:
+                try:
+                    async with asyncio.timeout(OPEN_LIMIT_S / len(self._hosts)):
+                        self._link = await self._to(host)
+                        return
+                except _ERRORS as error:
+                    failed = end_of(host, error).error
             raise failed
 
     async def require(self, queues: Sequence[str]) -> None:
@@ -90,10 +84,8 @@ class AsyncioLane:
                 for queue in queues:
                     passive = commands.Queue.Declare(queue=queue, passive=True)
                     await self._link.call(passive, commands.Queue.DeclareOk)
-        except Ended as end:
-            raise End(self._host, end.why, end.code).error from None
-        except TimeoutError:
-            raise End(self._host, "it does not answer").error from None
+        except _ERRORS as error:
+            raise end_of(self._host, error).error from None
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """See Lane.publish: all in one write."""
@@ -105,7 +97,7 @@ class AsyncioLane:
         try:
             link.write(frames)
         except Ended as end:
-            raise End(self._host, end.why).error from None
+            raise end_of(self._host, end).error from None
         if not self._confirms:
             for message in messages:
                 self.fates.written(message)
@@ -148,7 +140,7 @@ class AsyncioLane:
         """See Listener.ended."""
         unconfirmed = self._unconfirmed
         self._begin()
-        ended = End(self._host, end.why, end.code)
+        ended = end_of(self._host, end)
         for message in unconfirmed.values():
             self.fates.failed(message, ended.error_for(message))
         self.fates.lost(ended)
@@ -209,3 +201,11 @@ class RabbitmqAsyncio(RabbitmqDriver):
 
     def __init__(self) -> None:
         super().__init__(AsyncioLane)
+
+
+def end_of(host: str, error: Ended | OSError) -> End:
+    """Why something ended, from the connection's error."""
+    if isinstance(error, Ended):
+        return End(host, error.why, error.code)
+    words = "it does not answer" if isinstance(error, TimeoutError) else str(error)
+    return End(host, words)

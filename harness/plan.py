@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from harness.condition import BrokerWay, Condition, PollWay
+from harness.condition import BrokerWay, Condition, PollWay, counted
 from harness.scenario import BadInput, BurstLoad, ClosedLoad, Load, Scenario
 from harness.variant import Variant, parse_variant
 from protos.broker import Durability
@@ -44,7 +44,7 @@ class LoadPoint:
         match self.model:
             case "closed":
                 think = f", {self.think_s:g} s think time" if self.think_s else ""
-                return f"closed loop, {self.users} users{think}"
+                return f"closed loop, {counted(self.users or 0, 'user')}{think}"
             case "burst":
                 return f"{self.rate:g}/s and bursts of {self.burst_size} every {self.every_s:g} s"
             case "poisson":

@@ -68,7 +68,13 @@ async def _execute(
             certificates = make_authority(private) if encrypts else None
             wanted = {part: n for part, n in plan.parts.items() if part not in targets}
             fast = plan.scenario.broker.boot == "fast"
-            parts = await start_parts(rig, wanted, addresses, watch.said, fast)
+            # Below the run, where it is found should the harness be killed.
+            data = Path(
+                stack.enter_context(
+                    TemporaryDirectory(prefix=".brokers-", dir=folder, ignore_cleanup_errors=True)
+                )
+            )
+            parts = await start_parts(rig, wanted, addresses, watch.said, fast, data)
             stack.push_async_callback(_stop, parts, journal)
             info["parts"] = _parts_info(parts)
             results.write_json(folder / "run.json", info)

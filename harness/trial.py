@@ -110,6 +110,7 @@ class OneTrial:
         """The same load for `seconds`, of which nothing is kept: to warm up a broker. Raises
         TrialFailed or RigError."""
         self._path = folder / "rehearsal.parquet"
+        self._journal = Journal(folder)
         async with contextlib.AsyncExitStack() as stack:
             generator, served = await self._start(stack)
             spec = replace(self._spec(served.address), warm_up_s=0.0, duration_s=seconds)

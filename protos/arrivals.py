@@ -22,9 +22,7 @@ class Arrivals:
     def __len__(self) -> int:
         return len(self._rows) // ROW.size
 
-    def add(
-        self, producer: int, sequence: int, at_ns: int, partition: int, intact: bool
-    ) -> None:
+    def add(self, producer: int, sequence: int, at_ns: int, partition: int, intact: bool) -> None:
         """One message; a producer of 0 stands for a message without a stamp."""
         self._rows += self._pack(producer, sequence, at_ns, partition, self._worker, intact, 0)
 

@@ -34,8 +34,8 @@ class Durability(StrEnum):
     """Kafka: acks=0. RabbitMQ: no confirms, transient messages, consumers that acknowledge by
     receiving. Nothing is acknowledged."""
     LEADER = "B"
-    """Kafka: replication factor 1, acks=1 (or all, which is the same one). RabbitMQ: a durable classic queue, persistent messages,
-    confirms."""
+    """Kafka: replication factor 1, acks=1 (or all, which is the same one). RabbitMQ: a durable
+    classic queue, persistent messages, confirms."""
     REPLICATED = "C"
     """Kafka: replication factor 3, acks=all, min.insync.replicas=2, idempotent. RabbitMQ: a stream
     on three nodes, confirms. Held in the memory of a majority, not flushed."""

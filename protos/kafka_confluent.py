@@ -1,6 +1,7 @@
 """A librdkafka producer and the thread that hears what became of its messages, for both sides."""
 
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,13 @@ POLL_S = 0.1
 class Producing:
     """A producer whose callbacks are called by a thread of its own."""
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        """`options` are librdkafka's; see protos.kafka.confluent_producer."""
+    def __init__(self, options: Mapping[str, Any], rest_s: float = 0.0) -> None:
+        """`options` are librdkafka's; see protos.kafka.confluent_producer.
+
+        A thread that hears of every message at once takes the interpreter from who works: where
+        nobody waits for it, it may rest for `rest_s` seconds between.
+        """
+        self._rest_s = rest_s
         self.producer = Producer(dict(options))
         self._closing = False
         self._thread = threading.Thread(target=self._poll, name="kafka-deliveries", daemon=True)
@@ -31,6 +37,8 @@ class Producing:
     def _poll(self) -> None:
         while not self._closing:
             self.producer.poll(POLL_S)
+            if self._rest_s:
+                time.sleep(self._rest_s)
 
 
 GONE = frozenset(

@@ -20,6 +20,7 @@ from protos.kafka import (
     by_name,
     read_kafka,
 )
+from protos.kafka_aiokafka import stop_consumer, stop_producer
 from servers.base import Bind, Desk, Listening
 from servers.kafka_topics import prepare
 from servers.kafka_work import HEARTBEAT_MS, POLLS_AT_MOST_APART_MS, SESSION_MS, Record, Work, log
@@ -70,8 +71,8 @@ class AiokafkaLog(ConsumerRebalanceListener):  # type: ignore[misc]
             with contextlib.suppress(asyncio.CancelledError, KafkaError):
                 await self._reading
             await self._work.stop()
-        await self._consumer.stop()
-        await self._producer.stop()
+        await stop_consumer(self._consumer)
+        await stop_producer(self._producer)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """See ConsumerRebalanceListener."""
@@ -118,7 +119,7 @@ class AiokafkaLog(ConsumerRebalanceListener):  # type: ignore[misc]
                             if records and records[-1].offset >= end - 1 and tp in places:
                                 places.remove(tp)
         finally:
-            await reader.stop()
+            await stop_consumer(reader)
         return received
 
     async def send(
@@ -140,9 +141,14 @@ class AiokafkaLog(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _read(self) -> None:
         while True:
-            fetched = await self._consumer.getmany(
-                timeout_ms=POLL_MS, max_records=self._address.prefetch
-            )
+            try:
+                fetched = await self._consumer.getmany(
+                    timeout_ms=POLL_MS, max_records=self._address.prefetch
+                )
+            except KafkaError as error:
+                log.error("cannot read: %r", error)
+                await asyncio.sleep(POLL_MS / 1000)
+                continue
             for records in fetched.values():
                 await self._work.take(
                     Record(r.partition, r.offset, r.value or b"", by_name(r.headers))

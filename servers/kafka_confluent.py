@@ -4,9 +4,14 @@ Another hears what became of replies; the work itself is the event loop's.
 """
 
 import asyncio
+import concurrent.futures
+import queue
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
+import orjson
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
@@ -24,11 +29,12 @@ from protos.kafka import (
     confluent_producer,
     read_kafka,
 )
-from protos.kafka_confluent import POLL_S, Producing
+from protos.kafka_confluent import Producing
 from servers.base import Bind, Desk, Listening
 from servers.kafka_topics import prepare
 from servers.kafka_work import (
     HEARTBEAT_MS,
+    LAG_EVERY_S,
     POLLS_AT_MOST_APART_MS,
     SESSION_MS,
     Record,
@@ -40,8 +46,15 @@ WAITING = 100_000
 """Replies and changes that the producer holds."""
 HANDFULS = 4
 """In how many parts the prefetch comes from the thread that reads."""
+POLL_S = 0.02
+"""How long the thread that reads waits for messages before it looks for other things to do."""
+SERVE_S = 0.005
+REST_S = 0.005
+"""Between two looks at what became of replies: only commits wait for it."""
 ASK_S = 10.0
 CLOSE_LIMIT_S = 2.0
+
+T = TypeVar("T")
 
 
 class ConfluentLog:
@@ -51,8 +64,9 @@ class ConfluentLog:
         self._address = address
         self._paused = bind.paused
         self._closing = False
+        self._seen: dict[int, int] = {}
         self._loop = asyncio.get_running_loop()
-        self._producing = Producing(confluent_producer(address, bind.compression, WAITING))
+        self._producing = Producing(confluent_producer(address, bind.compression, WAITING), REST_S)
         auto = address.commit is Commit.AUTO
         self._consumer = Consumer(
             {
@@ -64,11 +78,14 @@ class ConfluentLog:
                 "heartbeat.interval.ms": HEARTBEAT_MS,
                 "session.timeout.ms": SESSION_MS,
                 "max.poll.interval.ms": POLLS_AT_MOST_APART_MS,
+                "statistics.interval.ms": round(LAG_EVERY_S * 1000),
+                "stats_cb": self._note_ends,
             }
         )
         self._work: Work
         self._read: asyncio.Queue[list[Record]] = asyncio.Queue()
         self._room = threading.Semaphore(HANDFULS)
+        self._asked: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._fetch, name="kafka-orders", daemon=True)
         self._taking: asyncio.Task[None]
 
@@ -84,36 +101,29 @@ class ConfluentLog:
 
     async def close(self) -> None:
         """Leave the group."""
-        self._closing = True
-        self._room.release()
-        await asyncio.to_thread(self._thread.join)
         self._taking.cancel()
         await asyncio.gather(self._taking, return_exceptions=True)
         await self._work.stop()
-        await asyncio.to_thread(self._consumer.close)
+        self._closing = True
+        self._room.release()
+        await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._producing.close, CLOSE_LIMIT_S)
 
     async def commit(self, offsets: Mapping[int, int]) -> None:
         """See Log."""
         places = [TopicPartition(self._address.orders, p, at) for p, at in offsets.items()]
         try:
-            await asyncio.to_thread(self._commit, places)
+            await self._ask(lambda: self._consumer.commit(offsets=places, asynchronous=False))
         except KafkaException as error:
             log.warning("cannot commit: %s", error)
 
     async def ends(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """See Log."""
-        return await asyncio.to_thread(self._ends, partitions)
+        return await self._ask(lambda: self._ends(partitions))
 
     def ends_seen(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """See Log."""
-        seen = {}
-        for partition in partitions:
-            place = self._of(partition)
-            _, end = self._consumer.get_watermark_offsets(place, cached=True)
-            if end >= 0:
-                seen[partition] = end
-        return seen
+        return {p: self._seen[p] for p in partitions if p in self._seen}
 
     async def count(self, ends: Mapping[int, int], limit_s: float) -> int:
         """See Log."""
@@ -150,13 +160,33 @@ class ConfluentLog:
         """See Log."""
         if self._paused:
             self._paused = False
-            self._consumer.resume(self._consumer.assignment())
+            self._asked.put(lambda: self._consumer.resume(self._consumer.assignment()))
+
+    def _note_ends(self, statistics: str) -> None:
+        topic = orjson.loads(statistics)["topics"].get(self._address.orders)
+        for state in topic["partitions"].values() if topic else ():
+            if state["hi_offset"] >= 0:
+                self._seen[state["partition"]] = state["hi_offset"]
+
+    async def _ask(self, question: Callable[[], T]) -> T:
+        """Let the thread that reads call its consumer: one that polls keeps all others waiting."""
+        answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def call() -> None:
+            try:
+                answer.set_result(question())
+            except Exception as error:
+                answer.set_exception(error)
+
+        self._asked.put(call)
+        return await asyncio.wrap_future(answer)
+
+    def _serve(self) -> None:
+        while not self._asked.empty():
+            self._asked.get()()
 
     def _of(self, partition: int) -> TopicPartition:
         return TopicPartition(self._address.orders, partition)
-
-    def _commit(self, places: list[TopicPartition]) -> None:
-        self._consumer.commit(offsets=places, asynchronous=False)
 
     def _ends(self, partitions: Sequence[int]) -> dict[int, int]:
         ends = {}
@@ -200,7 +230,10 @@ class ConfluentLog:
         )
 
     def _revoked(self, consumer: Consumer, places: list[TopicPartition]) -> None:
-        asyncio.run_coroutine_threadsafe(self._revoke(), self._loop).result()
+        revoked = asyncio.run_coroutine_threadsafe(self._revoke(), self._loop)
+        while not revoked.done():
+            self._serve()
+            time.sleep(SERVE_S)
 
     async def _revoke(self) -> None:
         while not self._read.empty():
@@ -211,6 +244,7 @@ class ConfluentLog:
     def _fetch(self) -> None:
         at_a_time = max(1, self._address.prefetch // HANDFULS)
         while not self._closing:
+            self._serve()
             try:
                 first = self._consumer.poll(POLL_S)
                 if first is None:
@@ -220,8 +254,11 @@ class ConfluentLog:
                 log.error("cannot read: %s", error)
                 continue
             records = [record for m in messages if (record := _record(m)) is not None]
-            self._room.acquire()
+            while not self._room.acquire(timeout=SERVE_S):
+                self._serve()
             self._loop.call_soon_threadsafe(self._read.put_nowait, records)
+
+        self._consumer.close()
 
     async def _take(self) -> None:
         while True:

@@ -60,7 +60,8 @@ def say(event: str, **fields: object) -> None:
 
 
 def end_wanted(told: Callable[[dict[str, Any]], None] = lambda _: None) -> asyncio.Event:
-    """Set once standard input ends, or SIGTERM or SIGINT comes; `told` gets each JSON line of it."""
+    """Set once standard input ends, or SIGTERM or SIGINT comes; `told` gets each JSON line of the
+    input."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

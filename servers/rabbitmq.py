@@ -20,11 +20,12 @@ from pamqp.commands import Basic
 from orders.model import Update
 from protos.broker import COMMIT_EVERY_S, PROBLEM, BrokerAddress, Durability
 from protos.codecs import JSON
+from protos.frames import MAX_FRAME_BYTES
 from protos.rabbitmq import bytes_of, context_of, read_rabbitmq
 from protos.stamp import STAMP
 from servers.base import Bind, Desk, Drain, Drained, Listening
-from servers.rabbitmq_session import AMQP_ERRORS, Session, read_again
-from servers.worker import Worker
+from servers.rabbitmq_session import AMQP_ERRORS, OPEN_LIMIT_S, Session, read_again
+from servers.worker import Answer, Worker
 
 LAG_EVERY_S = 0.25
 QUIET_S = 1.0
@@ -85,6 +86,7 @@ class Work:
         """See servers.base.Drain. What is read again is of all partitions."""
         loop = asyncio.get_running_loop()
         end = loop.time() + how.limit_s
+        await self._note_lag()
         if self._paused:
             self._paused = False
             await self._consume()
@@ -129,9 +131,12 @@ class Work:
 
     async def _answer(self, session: Session, message: DeliveredMessage) -> None:
         asked = message.header.properties
-        answer = await self._worker.answer(
-            message.body, asked.content_type or "", context_of(asked.headers or {})
-        )
+        if len(message.body) > MAX_FRAME_BYTES:
+            answer = Answer(b"an order has at most %d bytes" % MAX_FRAME_BYTES, "too_large")
+        else:
+            answer = await self._worker.answer(
+                message.body, asked.content_type or "", context_of(asked.headers or {})
+            )
         properties = Basic.Properties(
             correlation_id=asked.correlation_id,
             message_id=asked.correlation_id,
@@ -141,19 +146,25 @@ class Work:
         await session.publish("", asked.reply_to or "", answer.body, properties)
 
     async def _stay_connected(self) -> None:
+        host = self._number
         while True:
-            await self._session.ended
+            lost = self._session
+            await lost.ended
             log.warning("the connection to the broker is lost")
-            lost, host = self._session, self._number
             await lost.close()
             while self._session is lost:
                 await asyncio.sleep(AGAIN_S)
                 host += 1
                 try:
                     self._session = await Session.opened(self._address, host, lost.next)
-                    await self._consume()
                 except AMQP_ERRORS as error:
                     log.warning("cannot connect: %r", error)
+            try:
+                async with asyncio.timeout(OPEN_LIMIT_S):
+                    await self._consume()
+            except AMQP_ERRORS as error:
+                log.warning("cannot take anything: %r", error)
+                await self._session.close()
 
     async def _acknowledge(self) -> None:
         try:
@@ -169,7 +180,7 @@ class Work:
     async def _note_lag(self) -> None:
         behind = await self._held(self._share, -1)
         if behind >= 0:
-            self._lag.append((time.monotonic_ns(), behind))
+            self._lag.append((time.monotonic_ns(), behind + self._in_hand))
 
     async def _held(self, partitions: Sequence[int], unknown: int) -> int:
         try:

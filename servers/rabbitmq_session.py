@@ -9,7 +9,7 @@ from typing import Any
 import aio_pika
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import AMQPError, ChannelInvalidStateError
+from aiormq.exceptions import AMQPError
 from pamqp.commands import Basic
 from pamqp.common import Arguments
 
@@ -22,8 +22,9 @@ QUIET_S = 1.0
 """A queue is read to its end when nothing came for so long."""
 EMPTY_S = 0.1
 """A stream that gives nothing for so long has nothing."""
-AMQP_ERRORS = (AMQPError, ChannelInvalidStateError, OSError)
-"""How a connection shows that it is lost, or was never made; TimeoutError is an OSError."""
+AMQP_ERRORS = (AMQPError, RuntimeError, OSError)
+"""How a connection shows that it is lost, or was never made: of one that was closed aio-pika says
+RuntimeError, and TimeoutError is an OSError."""
 
 Take = Callable[["Session", int, DeliveredMessage], Awaitable[None]]
 """Works on a message of a partition; raises nothing but CancelledError."""
@@ -81,33 +82,36 @@ class Session:
     ) -> "Session":
         """A session at one of the hosts, of which number `first` is tried first; `starts`: see
         `next`. Raises one of AMQP_ERRORS."""
-        failed: BaseException = ConnectionError("no host")
         hosts = address.hosts
-        async with asyncio.timeout(OPEN_LIMIT_S):
-            for number in range(len(hosts)):
-                host, port = host_and_port(hosts[(first + number) % len(hosts)])
-                try:
-                    connection = await aio_pika.connect(
-                        host=host,
-                        port=port,
-                        login=address.user or GUEST,
-                        password=address.password or GUEST,
-                        ssl=address.tls,
-                        ssl_context=tls_of(address),
-                    )
-                except AMQP_ERRORS as error:
-                    failed = error
-                    continue
-                session = cls(address, connection, starts)
-                try:
-                    session._channel = await session._new_channel()
-                except BaseException:
-                    await session.close()
-                    raise
-                session._channel.closing.add_done_callback(session._end)
-                session._channel.on_consumer_cancel_callbacks.add(session._end)
-                return session
+        for number in range(len(hosts)):
+            host = hosts[(first + number) % len(hosts)]
+            try:
+                async with asyncio.timeout(OPEN_LIMIT_S / len(hosts)):
+                    return await cls._to(host, address, starts)
+            except AMQP_ERRORS as error:
+                failed = error
         raise failed
+
+    @classmethod
+    async def _to(cls, host: str, address: BrokerAddress, starts: Mapping[int, int]) -> "Session":
+        name, port = host_and_port(host)
+        connection = await aio_pika.connect(
+            host=name,
+            port=port,
+            login=address.user or GUEST,
+            password=address.password or GUEST,
+            ssl=address.tls,
+            ssl_context=tls_of(address),
+        )
+        session = cls(address, connection, starts)
+        try:
+            session._channel = await session._new_channel()
+        except BaseException:
+            await session.close()
+            raise
+        session._channel.closing.add_done_callback(session._end)
+        session._channel.on_consumer_cancel_callbacks.add(session._end)
+        return session
 
     async def prepare(self, partitions: Sequence[int], exchange: str | None) -> None:
         """Make queues and the exchange of changes, or see that they are there.
@@ -180,6 +184,7 @@ class Session:
         with contextlib.suppress(*AMQP_ERRORS):
             async with asyncio.timeout(CLOSE_LIMIT_S):
                 await self._connection.close()
+        self._end(None)
 
     async def _ends(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Where streams end: the broker itself counts their messages only every few seconds."""

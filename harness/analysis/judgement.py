@@ -96,7 +96,7 @@ def _failure_reasons(
         reasons.append(Reason(code, f"{number} of {counts.sent} operations: {first}"))
     cut = any(reason.code is Code.CUT for reason in reasons)
     acked = any(t.acked_in_window for t in trials)
-    if trials and counts.planned and not (counts.done or cut or acked):
+    if trials and not (counts.done or cut or acked):
         reasons.append(
             Reason(Code.NO_COMPLETIONS, f"none of {counts.planned} operations was answered rightly")
         )
@@ -177,5 +177,8 @@ def _warm_up_reasons(trials: Sequence[TrialResult]) -> list[Reason]:
         return []
     first = cold[0].warm_up
     assert first is not None
-    said = f"the first tenth of the window took {first.start_ms:.2f} ms, the rest {first.rest_ms:.2f} ms"
-    return [Reason(Code.WARM_UP, f"{len(cold)} of {len(trials)} trials: {said} at the median")]
+    said = (
+        f"{len(cold)} of {len(trials)} trials: at the median the first tenth of the window took"
+        f" {first.start_ms:.2f} ms, the rest {first.rest_ms:.2f} ms"
+    )
+    return [Reason(Code.WARM_UP, said)]

@@ -80,9 +80,10 @@ def _censored_at(cell: CellResult) -> float | None:
     """The percentile at which a cell's curve ends, where it is the timeout that ends it."""
     curve = cell.latency_by_percentile
     after = [p for p in CURVE_POINTS if not curve or p > curve[-1][0]]
-    if not after or not cell.trials:
+    planned = [trial.counts.planned for trial in cell.trials]
+    if not after or not any(planned):
         return None
-    supported = all(resolvable(trial.counts.planned, after[0]) for trial in cell.trials)
+    supported = all(count and resolvable(count, after[0]) for count in planned)
     return float(after[0]) if supported else None
 
 

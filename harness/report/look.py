@@ -9,12 +9,12 @@ from harness.analysis.verdicts import Status
 
 PALETTE = (
     *("#1a7fc0", "#d05a0a", "#0a9570", "#c0649a", "#a67c00", "#3f97b5", "#8272d8"),
-    *("#d9475f", "#6f8f1f", "#857a66"),
+    *("#d9475f", "#6f8f1f", "#96602e", "#3c9a30"),
 )
-"""Okabe and Ito's hues and three more, with a luminance that is 3:1 or more on light and on dark
+"""Okabe and Ito's hues and four more, with a luminance that is 3:1 or more on light and on dark
 paper."""
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "p")
-"""Where colours repeat, marks differ: together they repeat only after 40 styles."""
+"""Where colours repeat, marks differ: together they repeat only after 88 styles."""
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 1.5, 1.5, 1.5))
 LIGHT = {
     "paper": "#ffffff",

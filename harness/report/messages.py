@@ -1,12 +1,12 @@
 """What became of messages, as the report says it: their account in a sentence, and as a table."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.analysis.ledger import Ledger, combine
 from harness.analysis.summary import Summary
 from harness.analysis.trial import TrialResult
-from harness.report.words import labels, share
+from harness.report.words import groups, labels, share
 from harness.report.words import whole_number as number
 
 HEADLINE = "acknowledged and lost"
@@ -39,7 +39,8 @@ class Account:
     held: int
     """Messages that were still at the broker."""
     read_again: float | None
-    """The share of what arrived that a further consumer could read; None where none tried."""
+    """The share of what arrived that a further consumer could read when all had been consumed; None
+    where none tried, or where not all had been."""
 
     @property
     def headline(self) -> str:
@@ -85,7 +86,11 @@ def account(trials: Iterable[TrialResult]) -> Account | None:
     kept = combine([each for each, _ in counted])
     if kept is None:
         return None
-    read = [(seen.read_again, each) for each, seen in counted if seen.read_again is not None]
+    read = [
+        (seen.read_again, each)
+        for each, seen in counted
+        if seen.read_again is not None and not seen.left
+    ]
     arrived = sum(each.arrived for _, each in read)
     return Account(
         kept,
@@ -123,13 +128,14 @@ def fates(summary: Summary) -> list[Fate]:
         Fate(
             id=cell.info["id"],
             name=named[cell.info["id"]],
-            load=", ".join([cell.info["load"]["words"], *cell.info["condition"]["asked"]]),
+            load=group.title,
             lost=f"{found.lost_acknowledged:,}" if found.kept.acknowledges else NOTHING,
             alarming=found.lost_acknowledged > 0,
             figures=_figures(found),
             said=_said(found),
         )
-        for cell in summary.cells
+        for group in groups(summary)
+        for cell in group.cells
         if (found := account(cell.trials)) is not None
     ]
 
@@ -157,10 +163,15 @@ def _figures(found: Account) -> list[str]:
 
 
 def _said(found: Account) -> list[str]:
-    said = list(found.kept.words)
+    # What the broker still held is not called lost.
+    said = replace(
+        found.kept,
+        lost_acknowledged=found.lost_acknowledged,
+        lost_unacknowledged=found.lost_unacknowledged,
+    ).words
     if found.held:
         said.append(
-            f"{found.held:,} of what had not arrived when the drain had lasted as long as it may"
-            " were still at the broker: late, and not lost"
+            f"the broker still held {found.held:,} when the drain had lasted as long as it may: up"
+            " to so many of those that did not arrive are late, and not lost"
         )
     return said

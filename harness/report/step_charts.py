@@ -73,15 +73,16 @@ def traffic_charts(frame: Frame) -> list[Chart]:
             cell, ["to server", "from server"], [to, back], "bytes", figures, parts=2
         )
 
-    panels = frame.panels(
-        "bytes an operation, from 0", "bytes an operation: to the server + from it, pale", row
-    )
+    brokers = any(cell.info["condition"].get("broker") for cell in frame.cells)
+    at_broker = ", of a broker on all connections to its nodes" if brokers else ""
+    panels = frame.panels("bytes an operation, from 0", "bytes: to the server + from it, pale", row)
     return [
         drawn_chart(
             "traffic",
             "Bytes of a completed operation",
             "What TCP carried for each completed operation, headers, framing and encryption"
-            " included, as the server's kernel counted it; every panel has a scale of its own.",
+            f" included, as the server's kernel counted it{at_broker}; every panel has a scale of"
+            " its own.",
             panels,
             draw_bars,
         )

@@ -56,6 +56,8 @@ def labels(cells: Sequence[CellResult], whole: bool = False, but: str = "") -> d
     named = {c.info["variant"]: c.info["variant"] for c in cells} if whole else {}
     named = named or _variant_labels(cells)
     every = {name: without(how, but) for name, how in _how(cells).items()}
+    if not whole:
+        every = _without_own(cells, every)
     # What all do alike tells none apart.
     alike = set.intersection(*map(set, every.values())) if every else set()
     mixed = len({durability(cell) for cell in cells}) > 1
@@ -85,6 +87,24 @@ def _how(cells: Sequence[CellResult]) -> dict[str, list[str]]:
             for name, part in said.items():
                 found[name] += [] if part in found[name] else [part]
     return found
+
+
+def _without_own(
+    cells: Sequence[CellResult], every: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
+    """Without what all cells of a style choose at their broker, and no other style can."""
+    by_style: dict[str, list[set[str]]] = {}
+    for cell in cells:
+        by_style.setdefault(cell.info["style"], []).append(set(every[cell.info["id"]]))
+    own: dict[str, set[str]] = {}
+    for cell in cells:
+        if cell.info["condition"].get("broker"):
+            style = cell.info["style"]
+            others = (how for other, hows in by_style.items() if other != style for how in hows)
+            own[cell.info["id"]] = set.intersection(*by_style[style]).difference(*others)
+    return {
+        name: [part for part in how if part not in own.get(name, ())] for name, how in every.items()
+    }
 
 
 def without(parts: Iterable[str], thing: str) -> list[str]:

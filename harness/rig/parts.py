@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from harness.rig.broker import Broker, Source, Unavailable
@@ -127,11 +128,17 @@ class Parts:
 
 
 async def start(
-    part: str, rig: Rig, nodes: int = 1, address: str | None = None, fast: bool = False
+    part: str,
+    rig: Rig,
+    nodes: int = 1,
+    address: str | None = None,
+    fast: bool = False,
+    data: Path | None = None,
 ) -> Part:
     """A part that is ready, installed first where that is needed. Raises Unavailable, RigError.
 
-    `fast`: Kafka with little of the JVM, for tests and smoke, never for figures.
+    `fast`: Kafka with little of the JVM, for tests and smoke, never for figures. `data`: the folder
+    for what brokers write, which is there; None takes the system's for temporary files.
     """
     if address is not None:
         return Given(find(part, address), address)
@@ -140,11 +147,11 @@ async def start(
         case "kafka":
             from harness.rig.kafka import start_kafka
 
-            return await start_kafka(rig, source, nodes, fast=fast)
+            return await start_kafka(rig, source, nodes, fast=fast, data=data)
         case "rabbitmq":
             from harness.rig.rabbitmq import start_rabbitmq
 
-            return await start_rabbitmq(rig, source, nodes)
+            return await start_rabbitmq(rig, source, nodes, data)
         case "redis":
             from harness.rig.redis import start_redis
 
@@ -173,15 +180,18 @@ async def start_parts(
     addresses: Mapping[str, str],
     say: Callable[[str], None] = lambda _: None,
     fast: bool = False,
+    data: Path | None = None,
 ) -> Parts:
     """All parts of `wanted` (name -> nodes), started side by side. One that cannot be had is
-    `missing`, with its reason; `say` is told what goes on. `fast`: see start."""
+    `missing`, with its reason; `say` is told what goes on. `fast`, `data`: see start."""
     parts = Parts()
 
     async def one(part: str, nodes: int) -> None:
         say(f"{part}: starting")
         try:
-            parts.running[part] = ready = await start(part, rig, nodes, addresses.get(part), fast)
+            parts.running[part] = ready = await start(
+                part, rig, nodes, addresses.get(part), fast, data
+            )
         except (Unavailable, RigError) as error:
             parts.missing[part] = error
             say(str(error))

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import ssl
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +20,7 @@ from clients.base import PLAIN, Call, DriverError, Failure, Milestone, Wire
 from clients.rabbitmq import RabbitmqDriver
 from clients.rabbitmq_aio_pika import RabbitmqAioPika
 from harness.load.__main__ import driver_named
+from harness.rig.authority import make_authority
 from harness.rig.process import Rig, RigError
 from harness.rig.rabbitmq import RabbitMQ, find_rabbitmq, obtain_rabbitmq, start_rabbitmq
 from harness.rig.server import Server, Serving, start_server
@@ -136,8 +139,10 @@ class Middle:
 
     @classmethod
     @asynccontextmanager
-    async def before(cls, address: BrokerAddress) -> AsyncIterator[tuple["Middle", BrokerAddress]]:
-        """A relay, and the broker's address by way of it."""
+    async def before(
+        cls, address: BrokerAddress, tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator[tuple["Middle", BrokerAddress]]:
+        """A relay, which ends TLS where it is told how, and the broker's address by way of it."""
         middle = cls()
         host, _, port = address.hosts[0].rpartition(":")
 
@@ -149,7 +154,7 @@ class Middle:
                 middle._tasks.add(task)
                 task.add_done_callback(middle._tasks.discard)
 
-        server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
         taken = server.sockets[0].getsockname()[1]
         try:
             yield middle, address.with_options(hosts=(f"127.0.0.1:{taken}",))
@@ -325,6 +330,49 @@ def test_who_cannot_be_reached_and_what_is_not_there(
 
 
 @both
+def test_a_broker_that_does_not_answer_is_given_up(
+    rabbitmq: RabbitMQ, rig: Rig, run: Run, client: str
+) -> None:
+    async def case(silent: str) -> None:
+        error = await failure(client, trial(rabbitmq).with_options(hosts=(silent,)))
+        assert error.failure is Failure.DISCONNECTED
+        assert "does not answer" in error.detail
+        async with working(rig, trial(rabbitmq)) as server, asyncio.timeout(LIMIT_S):
+            before = asyncio.all_tasks()
+            async with Middle.before(read_broker(server.address)) as (middle, target):
+                driver = driver_named(catalog.find(STYLE, client).driver)
+                await driver.open(str(target), 2, ListSink())
+                middle.hold()
+                await driver.close()
+            await until(
+                "no task is left",
+                lambda: not {t for t in asyncio.all_tasks() - before if not t.done()},
+            )
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        run(case(f"127.0.0.1:{listening.getsockname()[1]}"))
+
+
+@both
+def test_it_speaks_tls(rabbitmq: RabbitMQ, rig: Rig, run: Run, client: str, tmp_path: Path) -> None:
+    async def case() -> None:
+        authority = make_authority(tmp_path)
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(authority.certificate, authority.key)
+        async with Middle.before(trial(rabbitmq), tls) as (_, target):
+            encrypted = target.with_options(scheme="amqps", ca=str(authority.ca))
+            async with (
+                working(rig, encrypted) as server,
+                opened(client, server.address) as driver,
+            ):
+                await driver.place(0, order(key()), Call(0))
+            stranger = await failure(client, target.with_options(scheme="amqps"))
+            assert stranger.failure is Failure.DISCONNECTED
+
+    run(case())
+
+
+@both
 def test_a_dead_host_is_passed_over(rabbitmq: RabbitMQ, rig: Rig, run: Run, client: str) -> None:
     async def case() -> None:
         address = trial(rabbitmq)
@@ -339,12 +387,13 @@ def test_a_dead_host_is_passed_over(rabbitmq: RabbitMQ, rig: Rig, run: Run, clie
     run(case())
 
 
-def test_a_worker_says_which_queue_is_missing(rabbitmq: RabbitMQ, rig: Rig, run: Run) -> None:
+def test_a_worker_says_which_queue_is_missing(rabbitmq: RabbitMQ, run: Run, tmp_path: Path) -> None:
     async def case() -> None:
         address = trial(rabbitmq, create=False)
-        with pytest.raises(RigError):
-            async with working(rig, address):
-                pass
+        async with Rig(tmp_path) as rig:
+            with pytest.raises(RigError, match=address.queue(0)):
+                async with working(rig, address):
+                    pass
 
     run(case())
 

@@ -16,10 +16,10 @@ from harness.condition import Condition
 from harness.plan import LoadPoint
 from harness.report.answers import USABLE, answers
 from harness.report.words import groups, labels
-from tests.unit import summaries
+from tests.unit import message_summaries, summaries
 
 RANKING = re.compile(
-    r"\b(fast\w*|slow\w*|best|worst|win\w*|los\w+|beat\w*|better|worse|cheap\w*|rank\w*|superior"
+    r"\b(fast\w*|slow\w*|best|worst|win\w*|los(?:e\w*|ing)|beat\w*|better|worse|cheap\w*|rank\w*|superior"
     r"|outperform\w*|recommend\w*|should)\b",
     re.IGNORECASE,
 )
@@ -68,7 +68,7 @@ def changed(cell: CellResult, **changes: Any) -> CellResult:
     return replace(cell, **changes)
 
 
-ALL = pytest.mark.parametrize("make", summaries.ALL)
+ALL = pytest.mark.parametrize("make", [*summaries.ALL, *message_summaries.ALL])
 
 
 @ALL

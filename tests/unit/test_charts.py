@@ -22,8 +22,9 @@ from harness.report.frame import Frame
 from harness.report.growth_charts import payload_charts, watch_charts
 from harness.report.panels import Chart, Series
 from harness.report.step_charts import step_charts, traffic_charts
+from harness.report.svg import SENTINELS
 from harness.report.words import labels
-from tests.unit import summaries
+from tests.unit import message_summaries, summaries
 
 
 @cache
@@ -122,6 +123,12 @@ def test_a_line_that_the_sample_ends_does_not_claim_a_timeout() -> None:
     assert "99 % not resolvable" in chart.alt
 
 
+def test_where_nothing_was_planned_no_timeout_is_claimed() -> None:
+    none = [summaries.trial("rest", summaries.CLOSED, n, planned=0) for n in (1, 2, 3)]
+    chart = charts_of(summaries.summary([summaries.cell("rest", summaries.CLOSED, (), none)]))
+    assert [m.why for m in chart["latency"].missing] == ["too few operations for any percentile"]
+
+
 def test_bars_carry_the_summarys_figures() -> None:
     made = summaries.complete()
     charts = charts_of(summaries.complete)
@@ -213,10 +220,10 @@ def test_every_text_colour_is_legible(theme: dict[str, str]) -> None:
 
 
 def test_colour_and_mark_together_repeat_late() -> None:
-    assert math.lcm(len(look.PALETTE), len(look.MARKS)) == 40
+    assert math.lcm(len(look.PALETTE), len(look.MARKS)) == 88
 
 
-@pytest.mark.parametrize("make", summaries.ALL)
+@pytest.mark.parametrize("make", [*summaries.ALL, *message_summaries.ALL])
 def test_every_file_is_svg_that_works_alone(make: summaries.Make) -> None:
     for chart in drawn(make):
         text = standalone(chart)
@@ -229,7 +236,7 @@ def test_every_file_is_svg_that_works_alone(make: summaries.Make) -> None:
         assert "prefers-color-scheme:dark" in text
         for variable in set(re.findall(r"var\(--([a-z]+)\)", text)):
             assert f"--{variable}:" in text
-        assert "fe01" not in text  # no sentinel is left
+        assert not re.search("|".join(SENTINELS.values()), text)
         assert "<script" not in text
 
 

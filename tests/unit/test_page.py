@@ -20,9 +20,10 @@ from harness.analysis.verdicts import Code, Reason
 from harness.report.answers import answers
 from harness.report.build import COLUMNS, build_report, to_csv
 from harness.report.page import STEPS, render_page
-from tests.unit import summaries
+from tests.unit import message_summaries, summaries
 from tests.unit.test_charts import drawn
 
+ALL = [*summaries.ALL, *message_summaries.ALL]
 VOID = {"meta", "br", "img", "hr", "input", "link", "wbr", "col"}
 
 
@@ -83,7 +84,7 @@ def page_of(make: summaries.Make) -> Page:
     return Page(text_of(make))
 
 
-@pytest.mark.parametrize("make", summaries.ALL)
+@pytest.mark.parametrize("make", ALL)
 def test_a_page_is_whole_and_needs_nothing_else(make: summaries.Make) -> None:
     made = make()
     text = text_of(make)
@@ -109,7 +110,14 @@ def test_a_page_is_whole_and_needs_nothing_else(make: summaries.Make) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [summaries.asynchronous, summaries.jobs, summaries.failed_style, summaries.hostile]
+    "make",
+    [
+        summaries.asynchronous,
+        summaries.jobs,
+        summaries.failed_style,
+        summaries.hostile,
+        message_summaries.failover,
+    ],
 )
 def test_the_answer_is_the_first_thing_after_the_heading(make: summaries.Make) -> None:
     made = make()
@@ -299,7 +307,7 @@ def test_environment_and_processors_are_listed() -> None:
         assert words in text
 
 
-@pytest.mark.parametrize("make", summaries.ALL)
+@pytest.mark.parametrize("make", ALL)
 def test_csv_has_a_row_a_cell_under_a_stable_header(make: summaries.Make) -> None:
     made = make()
     rows = list(csv.DictReader(StringIO(to_csv(made))))
