@@ -66,7 +66,9 @@ class ConfluentLog:
         self._closing = False
         self._seen: dict[int, int] = {}
         self._loop = asyncio.get_running_loop()
-        self._producing = Producing(confluent_producer(address, bind.compression, WAITING), REST_S)
+        options = confluent_producer(address, bind.compression, WAITING)
+        # One request at a time: replies that are ready meanwhile travel together.
+        self._producing = Producing({**options, "max.in.flight": 1}, REST_S)
         auto = address.commit is Commit.AUTO
         self._consumer = Consumer(
             {

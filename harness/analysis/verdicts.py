@@ -115,8 +115,7 @@ RULES: dict[Code, tuple[Status, str]] = {
     ),
     Code.UNDRAINED: (
         Status.QUALIFIED,
-        "a lower --rate or more workers; what was left is not lost, and a longer"
-        " ingest.drain_limit_s counts it",
+        "a lower --rate, more workers or a longer ingest.drain_limit_s; what was left is not lost",
     ),
     Code.WARM_UP: (Status.QUALIFIED, "a longer warm_up_s, and broker.warm_up_s for brokers"),
     Code.UNAVAILABLE: (Status.SKIPPED, "python3 bench.py doctor says what is missing"),

@@ -106,6 +106,47 @@ def test_ways_to_poll_concern_only_styles_that_poll() -> None:
     assert all(not cell.skipped for cell in plan.cells)
 
 
+def test_a_brokers_ways_concern_only_styles_that_have_one() -> None:
+    broker = {
+        "durability": ["B", "C"], "workers": [1, 2], "linger_ms": [0, 5], "replies": "direct"
+    }  # fmt: skip
+    plan = make_plan(
+        scenario(styles=["rest", "kafka", "rabbitmq"], load={"model": "closed", "users": [1]},
+                 broker=broker, service={"store": ["memory", "postgres"]})
+    )  # fmt: skip
+    by_style: dict[str, list[str]] = {}
+    for cell in plan.cells:
+        by_style.setdefault(cell.variant.style, []).append(cell.id.split("items-3")[1])
+    assert by_style["rest"] == ["", ".store-postgres"]
+    # RabbitMQ's producers do not linger, and Kafka has no direct replies.
+    assert by_style["kafka"] == [
+        ".class-b", ".class-b.linger-5ms", ".class-b.workers-2", ".class-b.workers-2.linger-5ms",
+        ".class-c", ".class-c.linger-5ms", ".class-c.workers-2", ".class-c.workers-2.linger-5ms",
+    ]  # fmt: skip
+    assert by_style["rabbitmq"] == [
+        ".class-b.replies-direct", ".class-b.workers-2.replies-direct",
+        ".class-c.replies-direct", ".class-c.workers-2.replies-direct",
+    ]  # fmt: skip
+    assert plan.parts == {"kafka": 3, "rabbitmq": 3, "postgres": 1}
+
+
+def test_a_broker_has_the_nodes_that_its_promise_needs() -> None:
+    def parts(**changes: Any) -> dict[str, int]:
+        return make_plan(scenario(styles=["kafka", "rest"], **changes)).parts
+
+    assert parts() == {"kafka": 1}
+    assert parts(broker={"durability": ["A", "D"]}) == {"kafka": 3}
+    assert parts(broker={"kafka_nodes": 3, "rabbitmq_nodes": 3}) == {"kafka": 3}
+    assert parts(memory={"remember": ["keys", "redis"]}) == {"kafka": 1, "redis": 1}
+    assert make_plan(scenario()).parts == {}
+
+
+def test_starting_brokers_takes_time() -> None:
+    alone = make_plan(scenario(styles=["rest"], broker={"warm_up_s": 9.0}))
+    beside = make_plan(scenario(styles=["kafka"], broker={"warm_up_s": 9.0}))
+    assert beside.seconds >= alone.seconds + 9.0
+
+
 def test_subscribers_concern_only_watching() -> None:
     watch = {"subscribers": [2, 10], "stalled": [0, 1]}
     with pytest.raises(BadInput, match='watch: only with operation = "watch"'):
@@ -193,6 +234,16 @@ def test_shipped_scenarios_fit_their_budget(path: Path) -> None:
         ({"load": [{"model": "constant", "rate": [5, 5]}]}, "planned twice"),
         ({"wire": {"codec": ["own", "own"]}}, "planned twice"),
         ({"connection": {"kept": [True, True]}}, "planned twice"),
+        ({"ingest": {"keys": 5}}, 'ingest: only with operation = "ingest"'),
+        ({"fault": {"kill": "leader", "at_s": 1.0}}, "fault: it is a broker that is killed"),
+        (
+            {
+                "operation": "ingest",
+                "styles": ["kafka"],
+                "load": {"model": "closed", "users": 1, "think_s": 1.0},
+            },
+            "think_s: a producer does not think",
+        ),
     ],
 )
 def test_plans_that_cannot_be_are_refused(changes: dict[str, Any], words: str) -> None:

@@ -262,6 +262,14 @@ attempts = 0
 timeout_s = 0
 [polls]
 policy = "fixed"
+[broker]
+durability = ["B", "E"]
+workers = 0
+acks = 1
+[ingest]
+consume = "never"
+[fault]
+kill = "all"
 """
         ),
         tmp_path,
@@ -269,9 +277,15 @@ policy = "fixed"
     assert all(problem.startswith("s.toml: ") for problem in said)
     keys = sorted(problem.split(": ")[1] for problem in said)
     assert keys == [
+        "broker.acks",
+        "broker.durability[1]",
+        "broker.workers",
         "connection.keppt",
         "connection.kept",
+        "fault.at_s",
+        "fault.kill",
         "gateway.cuts_idle_s",
+        "ingest.consume",
         "memory.remember",
         "operation",
         "order.attachment_bytes[1]",
@@ -298,7 +312,7 @@ policy = "fixed"
     assert words["polls"].endswith("unknown key; did you mean 'poll'?")
     assert "'own', 'json' or 'protobuf', not 'msgpack'" in words["wire.codec[1]"]
     assert "'fixed', 'backoff' or 'long', not 'sometimes'" in words["poll.policy[1]"]
-    assert "'nothing', 'keys', 'requests' or 'gateway', not 'all'" in words["memory.remember"]
+    assert "'requests', 'gateway' or 'redis', not 'all'" in words["memory.remember"]
     assert "less than or equal to 4194304, not 5000000" in words["order.attachment_bytes[1]"]
     assert "less than or equal to 5000, not 6000" in words["watch.subscribers[1]"]
     assert words["gateway.cuts_idle_s"].endswith("needs at least one value")
@@ -365,3 +379,26 @@ def test_drivers_of_ones_own_stand_beside_the_styles(tmp_path: Path) -> None:
     assert said_of_file == (
         "s.toml: styles[1]: nowhere.py cannot be read: No such file or directory"
     )
+
+
+def test_a_thorough_run_takes_what_the_scenario_has_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(with_sections("[thorough]\nrepeats = 9\n"))
+    assert load_scenario(path, {}).repeats != 9
+    assert load_scenario(path, {}, thorough=True).repeats == 9
+    assert load_scenario(path, {"--repeats": 2}, thorough=True).repeats == 2
+    path.write_text(with_sections("[thorough]\nrepeat = 9\n"))
+    with pytest.raises(BadInput, match="repeat: unknown key; did you mean 'repeats'"):
+        load_scenario(path, {}, thorough=True)
+    path.write_text(with_sections(""))
+    with pytest.raises(BadInput, match=r"--thorough: the scenario has no table \[thorough\]"):
+        load_scenario(path, {}, thorough=True)
+
+
+def test_nodes_of_brokers_from_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(with_sections(""))
+    scenario = load_scenario(path, {"--kafka-nodes": 3})
+    assert (scenario.broker.kafka_nodes, scenario.broker.rabbitmq_nodes) == (3, 1)
+    with pytest.raises(BadInput, match="--rabbitmq-nodes: input should be 1 or 3, not 2"):
+        load_scenario(path, {"--rabbitmq-nodes": 2})
