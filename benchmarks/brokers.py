@@ -6,10 +6,9 @@ message recorded, and then taken by a worker that stood still during the load, a
 from the tools either. What is printed is acknowledgements a second within the measured window; a
 ledger that is not clean ends the benchmark.
 
-All producers run on the generator's processor, as in a run, and the brokers on any: so each side has
-the same to itself, whatever threads it has (librdkafka and the tools' JVMs have some, asyncio has
-none). With --unpinned all run on any processor: then the tools' threads, and librdkafka's, run
-beside each other and beside the broker, which says more of the machine than of the clients.
+All producers run on the generator's processor, as in a run, and the brokers on any: so each side
+has the same, whatever threads it has (librdkafka and the tools' JVMs have some, asyncio has none).
+With --unpinned all run on any processor, so that threads run beside each other where there is room.
 
     python -m benchmarks.brokers --rounds 5 --seconds 4 [--only kafka] [--batch 16384] [--requests]
 """
@@ -191,8 +190,9 @@ async def kafka(bench: Bench, source: Source, rounds: int) -> None:
         return measure
 
     print(
-        f"\nKafka {source.version}: {BYTES} B, batch {own.batch_bytes} B, linger {own.linger_ms:g} ms,"
-        f" acks=all, idempotent, one partition, {KAFKA_WINDOW:,} in flight"
+        f"\nKafka {source.version}: {BYTES} B, batch {own.batch_bytes} B,"
+        f" linger {own.linger_ms:g} ms, acks=all, idempotent, one partition,"
+        f" {KAFKA_WINDOW:,} in flight"
     )
     measures: dict[str, Measure] = {"ProducerPerformance": tool}
     for entry in entries:

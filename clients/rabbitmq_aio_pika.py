@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import aio_pika
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq import Channel
+from aiormq.abc import DeliveredMessage
 from aiormq.connection import TransportFactory
 from aiormq.exceptions import (
     AMQPError,
@@ -83,7 +84,7 @@ class Link(aio_pika.Connection):
 
     sockets: Sockets
     host: str
-    pika: AbstractChannel
+    pika: Channel
 
     @classmethod
     async def made(
@@ -118,7 +119,9 @@ class Link(aio_pika.Connection):
             channel = await link.channel(
                 publisher_confirms=with_confirms, on_return_raises=with_confirms
             )
-            link.pika = await channel.get_underlay_channel()
+            below = await channel.get_underlay_channel()
+            assert isinstance(below, Channel)
+            link.pika = below
         except BaseException:
             await link.end(at_once=True)
             raise
@@ -213,6 +216,7 @@ class AioPikaLane:
                 routing_key=message.queue,
                 properties=self._properties(message),
                 mandatory=self._mandatory,
+                wait=not self._confirms,  # who waits for the confirm need not wait for the socket
             )
         except PublishError:
             self.fates.failed(message, unroutable(message.queue))

@@ -207,9 +207,13 @@ def _seen(run: Run, cell: str, trial: int) -> Seen:
         wire=json.loads(said["wire"]) if "wire" in said else None,
         orders_worked=_orders_worked(events),
         left=max((each["left"] for each in drained), default=0),
-        read_again=next((d["read_again"] for d in drained if d["read_again"] is not None), None),
+        read_again=sum(read) if (read := _told(drained, "read_again")) else None,
         lag=_total_lag([each["lag"] for each in drained]),
     )
+
+
+def _told(messages: Sequence[Mapping[str, Any]], name: str) -> list[int]:
+    return [message[name] for message in messages if message[name] is not None]
 
 
 def _cpu_by_role(marks: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, int]:

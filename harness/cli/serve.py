@@ -2,9 +2,14 @@
 
 import argparse
 import asyncio
+import contextlib
 import signal
+from dataclasses import replace
 
 from clients import catalog
+from harness.cli.addresses import add_addresses, given_addresses
+from harness.rig.broker import Unavailable
+from harness.rig.parts import address_problems
 from harness.scenario import BadInput
 
 
@@ -16,6 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--service-time-ms", metavar="MS", type=float, default=0.0, help="work an order, default 0"
     )
+    add_addresses(parser)
 
 
 def main(options: argparse.Namespace) -> int:
@@ -23,23 +29,30 @@ def main(options: argparse.Namespace) -> int:
     if options.style not in catalog.served():
         known = ", ".join(catalog.served())
         raise BadInput([f"serve: {options.style!r} is no style with a server; there are: {known}"])
+    if problems := address_problems(given_addresses(options)):
+        raise BadInput(f"--{problem}" for problem in problems)
     return asyncio.run(_serve(options))
 
 
 async def _serve(options: argparse.Namespace) -> int:
+    from harness.rig.parts import start
     from harness.rig.process import Rig, RigError
     from harness.rig.server import Serving, start_server
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with Rig() as rig:
+    serving = Serving(
+        options.style, options.service_time_ms, host=options.bind, port=options.port, changes=True
+    )
+    async with Rig() as rig, contextlib.AsyncExitStack() as stack:
         try:
-            serving = Serving(
-                options.style, options.service_time_ms, host=options.bind, port=options.port
-            )
+            if broker := catalog.find(options.style).broker:
+                part = await start(broker, rig, address=given_addresses(options).get(broker))
+                stack.push_async_callback(part.stop)
+                serving = replace(serving, broker=part.address)
             server = await start_server(rig, serving)
-        except RigError as error:
+        except (RigError, Unavailable) as error:
             print(error)
             return 1
         print(f"{options.style} listens at {server.address}; Ctrl-C ends it", flush=True)

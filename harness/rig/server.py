@@ -101,13 +101,12 @@ class Taken:
 async def drain(
     workers: Sequence[Server], folder: Path, limit_s: float, read_again: bool = False
 ) -> list[Taken]:
-    """Let all workers at a broker take what is left, for `limit_s` seconds at most; the first of
-    them then reads all again, where that is asked for. Raises RigError."""
+    """Let all workers at a broker take what is left, for `limit_s` seconds at most; then, where that
+    is asked for, each reads its share again. Raises RigError."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f".{secrets.token_hex(8)}.arrivals" for _ in workers]
-    for number, (worker, file) in enumerate(zip(workers, files, strict=True)):
-        again = read_again and number == 0
-        how = {"limit_s": limit_s, "arrivals": str(file), "read_again": again}
+    for worker, file in zip(workers, files, strict=True):
+        how = {"limit_s": limit_s, "arrivals": str(file), "read_again": read_again}
         worker.process.say(json.dumps({"event": "drain", **how}) + "\n")
     taken = []
     for worker, file in zip(workers, files, strict=True):

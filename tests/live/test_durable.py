@@ -167,7 +167,7 @@ def test_who_would_work_on_another_order_of_the_key_is_refused(
             with pytest.raises(KeyConflict):
                 await two.place(order("k", price=1))
             assert two.placed == 0
-            assert one.state(receipt.order_id).final
+            await until("it ended", lambda: one.state(receipt.order_id).final)
 
     run(case())
 
@@ -209,8 +209,9 @@ def test_an_order_is_accepted_before_it_is_worked_on(
             # Another service waits for this one's answer.
             ended = await two.receive(order("k"))
             assert (ended.final, ended.order_id) == (True, receipt.order_id)
-            assert two.state(ended.order_id) == ended == one.state(ended.order_id)
-            assert told == [ended]
+            assert two.state(ended.order_id) == ended
+            await until("who follows is told", lambda: told == [ended])
+            assert one.state(ended.order_id) == ended
             assert (one.placed, two.placed) == (1, 0)
 
     run(case())
