@@ -134,7 +134,7 @@ class Raw:
         self._oldest = 1
         self.link: AmqpConnection
         self.publication: Publication
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.over: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
 
     def publish(self, count: int) -> None:
         """So many more."""
@@ -161,7 +161,7 @@ class Raw:
     def ended(self, end: Ended) -> None:
         """See Listener.ended."""
         if not self.over.done():
-            self.over.set_exception(end)
+            self.over.set_result(end)
 
 
 async def raw(address: BrokerAddress, body: bytes, window: int, acks: Acks) -> None:
@@ -172,9 +172,8 @@ async def raw(address: BrokerAddress, body: bytes, window: int, acks: Acks) -> N
     listener.publication = Publication(address.queue(0), True, properties, link.frame_bytes)
     try:
         listener.publish(window)
-        await listener.over
+        raise await listener.over
     finally:
-        listener.over.cancel()
         await link.close()
 
 

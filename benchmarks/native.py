@@ -16,7 +16,7 @@ from statistics import median
 from harness.rig.broker import Source
 from harness.rig.cache import filled
 from harness.rig.kafka_source import find_java, kafka_command
-from protos.broker import BrokerAddress, Durability
+from protos.broker import BrokerAddress
 
 PERF_TEST = "com.rabbitmq:perf-test:2.22.1"
 END_LIMIT_S = 120.0
@@ -41,22 +41,16 @@ class Confirms:
 def producer_performance(
     kafka: Source, address: BrokerAddress, size: int, warm_up: int, records: int
 ) -> list[str]:
-    """The command line: `records` of `size` bytes after `warm_up` others, with the settings that
-    the drivers take from an address."""
-    safe = address.safe and address.durability is not Durability.NONE
-    settings = {
-        "acks": "all" if safe else "1",
-        "enable.idempotence": str(safe).lower(),
-        "linger.ms": f"{address.linger_ms:.0f}",
-        "batch.size": str(address.batch_bytes),
-    }
+    """The command line: `records` of `size` bytes after `warm_up` others, as a safe producer of
+    class B (protos.broker)."""
     return kafka_command(
         kafka,
         "org.apache.kafka.tools.ProducerPerformance",
         *("--bootstrap-server", ",".join(address.hosts), "--topic", address.orders),
         *("--num-records", str(warm_up + records), "--warmup-records", str(warm_up)),
         *("--record-size", str(size), "--throughput", "-1"),
-        *("--command-property", *(f"{name}={value}" for name, value in settings.items())),
+        *("--command-property", "acks=all", "enable.idempotence=true"),
+        *(f"linger.ms={address.linger_ms:.0f}", f"batch.size={address.batch_bytes}"),
     )
 
 

@@ -67,7 +67,7 @@ class Drain:
     arrivals: str
     """The file that gets the rows of protos.arrivals."""
     read_again: bool = False
-    """Whether to try to read all messages once more, as a new consumer."""
+    """Whether to try to read this worker's share of all messages once more, as a new consumer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,8 @@ class Drained:
     """Messages that the broker still held for the workers when the limit was reached; 0 where all
     is consumed."""
     read_again: int | None = None
-    """Messages that a new consumer could read from the beginning, after all were consumed."""
+    """Messages of this worker's share that a new consumer could read from the beginning, after all
+    were consumed."""
     lag: Sequence[tuple[int, int]] = ()
     """(instant, messages that this worker was behind), some times a second."""
 

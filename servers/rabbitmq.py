@@ -53,7 +53,7 @@ class Work:
         self._session: Session
         self._everything = range(address.partitions)
         self._share = self._everything[bind.worker :: bind.workers]
-        """The partitions whose lag it tells."""
+        """The partitions whose lag it tells, and which it reads again."""
         streams = address.durability is Durability.REPLICATED
         self._taken = self._share if streams else self._everything
 
@@ -83,7 +83,7 @@ class Work:
         await self._session.close()
 
     async def drain(self, how: Drain) -> Drained:
-        """See servers.base.Drain. What is read again is of all partitions."""
+        """See servers.base.Drain. What is read again is of its share of the partitions."""
         loop = asyncio.get_running_loop()
         end = loop.time() + how.limit_s
         await self._note_lag()
@@ -98,7 +98,9 @@ class Work:
                 came, quiet_since = self._came, loop.time()
         await self._acknowledge()
         await self._note_lag()
-        again = await read_again(self._address, how.limit_s) if how.read_again else None
+        again = None
+        if how.read_again:
+            again = await read_again(self._address, self._share, how.limit_s)
         await asyncio.to_thread(self._worker.arrivals.write, Path(how.arrivals))
         return Drained(len(self._worker.arrivals), left, again, tuple(self._lag))
 

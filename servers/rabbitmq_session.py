@@ -257,8 +257,8 @@ def offset_of(message: DeliveredMessage) -> int:
     return int(headers[STREAM_OFFSET])
 
 
-async def read_again(address: BrokerAddress, limit_s: float) -> int:
-    """Messages that a new consumer receives of all partitions, from the beginning.
+async def read_again(address: BrokerAddress, partitions: Sequence[int], limit_s: float) -> int:
+    """Messages that a new consumer receives of partitions, from the beginning.
 
     It stops when nothing came for QUIET_S, or after `limit_s` seconds. What it received stays at
     the broker. Raises one of AMQP_ERRORS.
@@ -275,8 +275,7 @@ async def read_again(address: BrokerAddress, limit_s: float) -> int:
     session = await Session.opened(address.with_options(commit=Commit.BATCH))
     try:
         streams = session.streams
-        everything = range(address.partitions)
-        await session.consume(take, everything, address.prefetch if streams else 0)
+        await session.consume(take, partitions, address.prefetch if streams else 0)
         end, seen, quiet_since = loop.time() + limit_s, 0, loop.time()
         while (now := loop.time()) < end and now - quiet_since < QUIET_S:
             await asyncio.sleep(0.05)

@@ -5,6 +5,8 @@ import asyncio
 import contextlib
 import signal
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from clients import catalog
 from harness.cli.addresses import add_addresses, given_addresses
@@ -45,9 +47,13 @@ async def _serve(options: argparse.Namespace) -> int:
     serving = Serving(
         options.style, options.service_time_ms, host=options.bind, port=options.port, changes=True
     )
-    async with Rig() as rig, contextlib.AsyncExitStack() as stack:
+    broker = catalog.find(options.style).broker
+    async with contextlib.AsyncExitStack() as stack:
+        # A broker writes a log that nobody asked for.
+        logs = Path(stack.enter_context(TemporaryDirectory())) if broker else None
+        rig = await stack.enter_async_context(Rig(logs))
         try:
-            if broker := catalog.find(options.style).broker:
+            if broker:
                 part = await start(broker, rig, address=given_addresses(options).get(broker))
                 stack.push_async_callback(part.stop)
                 serving = replace(serving, broker=part.address)

@@ -101,8 +101,8 @@ class Taken:
 async def drain(
     workers: Sequence[Server], folder: Path, limit_s: float, read_again: bool = False
 ) -> list[Taken]:
-    """Let all workers at a broker take what is left, for `limit_s` seconds at most; then, where that
-    is asked for, each reads its share again. Raises RigError."""
+    """Let all workers at a broker take what is left, for `limit_s` seconds at most; then each reads
+    its share again, where that is asked for. Raises RigError."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f".{secrets.token_hex(8)}.arrivals" for _ in workers]
     for worker, file in zip(workers, files, strict=True):

@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,17 @@ from harness.rig.process import Process, Rig
 from protos.arrivals import ROW
 from protos.broker import Commit, Durability
 from protos.kafka import read_kafka
-from tests.support import LIMIT_S, ListSink, Run, order, until
+from tests.support import LIMIT_S, ListSink, Run, UsePart, order, until
 
 NAMESPACES = (f"s8-{os.getpid()}-{number}" for number in itertools.count())
 DRIVERS: dict[str, Any] = {"kafka": KafkaAiokafka, "kafka-confluent": KafkaConfluent}
 
 
-@pytest.fixture(scope="session")
-def kafka(runner: asyncio.Runner, rig: Rig) -> Iterator[Kafka]:
-    """One node, for all tests here."""
-    source = obtain_kafka(find_kafka(None))
-    broker = runner.run(start_kafka(rig, source, fast=True))
-    yield broker
-    runner.run(broker.stop())
+@pytest.fixture
+def kafka(part: UsePart) -> Kafka:
+    """The session's, of one node."""
+    broker: Kafka = part("kafka")
+    return broker
 
 
 @pytest.fixture(params=list(DRIVERS))
