@@ -225,7 +225,10 @@ def _cannot(operation: str, variant: Variant, condition: Condition) -> str:
         condition.codec: bool(condition.codec),
         "gateway": condition.remember == "gateway",
     }
-    return "; ".join(entry.lacks[ability] for ability in entry.lacks if wanted.get(ability))
+    lacking = [entry.lacks[ability] for ability in entry.lacks if wanted.get(ability)]
+    if condition.store == "postgres" and condition.remember in ("nothing", "gateway"):
+        lacking.append("a service that commits its orders does not forget them")
+    return "; ".join(lacking)
 
 
 def _check(plan: Plan) -> None:

@@ -142,7 +142,7 @@ class OneTrial:
         behind = condition.remember == "gateway"
         serving = replace(
             self._serving(),
-            remember="nothing" if behind else self._remember,
+            remember="nothing" if behind else condition.remember,
             certificate=None if behind else certificate,
             key=None if behind else key,
         )
@@ -199,7 +199,7 @@ class OneTrial:
             stores[variable("redis")] = setting.parts.address("redis")
         return Serving(
             entry.speaks or entry.style,
-            remember=self._remember,
+            remember=condition.remember,
             compression=condition.compression,
             store=condition.store,
             namespace=f"t{secrets.token_hex(6)}",
@@ -207,11 +207,6 @@ class OneTrial:
             changes=self._plan.scenario.operation == "watch",
             trace=setting.trace,
         )
-
-    @property
-    def _remember(self) -> str:
-        remember = self._trial.cell.condition.remember
-        return "requests" if remember == "redis" else remember
 
     @property
     def _paused(self) -> bool:

@@ -2,8 +2,8 @@
 
 Addresses are found in the environment, since they may hold secrets: ORDERBENCH_POSTGRES
 (postgresql://user:secret@host:port/database) for `--store postgres`, and ORDERBENCH_REDIS
-(redis://user:secret@host:port/number), where it is set, for `--remember requests`. What servers of
-one namespace keep there they share. An order that is accepted, and not yet confirmed, is known to
+(redis://user:secret@host:port/number) for `--remember redis`. What servers of one namespace keep
+there they share. An order that is accepted, and not yet confirmed, is known to
 the one server that accepted it.
 """
 
@@ -24,9 +24,10 @@ def add_remembering(parser: argparse.ArgumentParser) -> None:
     """The options that say what is kept, and where."""
     parser.add_argument(
         "--remember",
-        choices=("nothing", "keys", "requests"),
+        choices=("nothing", "keys", "requests", "redis"),
         default="keys",
-        help="what a repeat is known by: its idempotency key, and also its request id",
+        help=f"what a repeat is known by: its idempotency key, and also its request id; redis: the"
+        f" same, remembered at {REDIS}",
     )
     parser.add_argument(
         "--store",
@@ -49,7 +50,7 @@ async def service_of(options: argparse.Namespace) -> AsyncIterator[OrderService]
     if options.store == "memory":
         store = ForgetfulStore() if options.remember == "nothing" else MemoryStore()
         # Answers that outlive the process name orders by ids that another's must not have.
-        ids = unique_ids() if _shares_answers(options) else "o-"
+        ids = unique_ids() if options.remember == "redis" else "o-"
         yield OrderService(store, service_time_s, ids=ids)
         return
     if options.remember == "nothing":
@@ -68,10 +69,12 @@ async def service_of(options: argparse.Namespace) -> AsyncIterator[OrderService]
 
 @asynccontextmanager
 async def answers_of(options: argparse.Namespace) -> AsyncIterator[Answers | None]:
-    """The memory of request ids, if there is one. Raises RedisError."""
-    if not _shares_answers(options):
+    """The memory of request ids, if there is one. Raises SystemExit and RedisError."""
+    if options.remember != "redis":
         yield MemoryAnswers() if options.remember == "requests" else None
         return
+    if REDIS not in os.environ:
+        raise SystemExit(f"--remember redis needs an address in {REDIS}")
     from patterns.remembered_redis import OrderAnswers, RedisAnswers
 
     answers = RedisAnswers(os.environ[REDIS], options.namespace, OrderAnswers())
@@ -80,7 +83,3 @@ async def answers_of(options: argparse.Namespace) -> AsyncIterator[Answers | Non
         yield answers
     finally:
         await answers.close()
-
-
-def _shares_answers(options: argparse.Namespace) -> bool:
-    return options.remember == "requests" and REDIS in os.environ

@@ -69,7 +69,9 @@ class Serving:
         words = [self.style, "--host", self.host, "--port", str(self.port)]
         words += ["--service-time-ms", str(self.service_time_ms), "--remember", self.remember]
         if self.store != "memory":
-            words += ["--store", self.store, "--namespace", self.namespace]
+            words += ["--store", self.store]
+        if self.namespace:
+            words += ["--namespace", self.namespace]
         if self.broker:
             words += ["--worker", str(self.worker), "--workers", str(self.workers)]
         words += [

@@ -254,7 +254,7 @@ async def placed(address: str, wanted: Order, request_id: str) -> Any:
 
 
 def test_servers_that_know_each_other_by_redis_alone(address: str, run: Run, rig: Rig) -> None:
-    how = Serving("rest", remember="requests", stores={variable("redis"): address})
+    how = Serving("rest", remember="redis", stores={variable("redis"): address})
     name = secrets.token_hex(6)
 
     async def case() -> None:

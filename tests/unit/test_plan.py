@@ -169,6 +169,13 @@ def test_subscribers_concern_only_watching() -> None:
     [
         ("rest", {"operation": "watch"}, "rest has no way to watch"),
         ("noop", {"operation": "job"}, "noop has no way to job"),
+        ("rest", {"operation": "ingest"}, "rest has no way to ingest"),
+        (
+            "rest",
+            {"service": {"store": "postgres"}, "memory": {"remember": "nothing"}},
+            "a service that commits its orders does not forget them",
+        ),
+        ("kafka", {"wire": {"tls": True}}, catalog.find("kafka").lacks["tls"]),
         ("zeromq", {"wire": {"compression": True}}, catalog.find("zeromq").lacks["compression"]),
         (
             "websocket",
