@@ -18,7 +18,7 @@ import asyncio
 import itertools
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -29,6 +29,7 @@ from benchmarks.native import (
     perf_test,
     perf_test_libs,
     producer_performance,
+    producer_settings,
     said_by,
     steady_rate,
 )
@@ -94,7 +95,7 @@ class Bench:
     """Of the broker, with the settings of all sides."""
     seconds: float
     orders: OrderSpec
-    _names: itertools.count = field(default_factory=itertools.count)  # type: ignore[type-arg]
+    _names: Iterator[int] = field(default_factory=itertools.count)
 
     async def worker(self, entry: catalog.Entry, paused: bool, address: BrokerAddress) -> Server:
         """A worker, which makes the topics and queues of its address."""
@@ -190,9 +191,8 @@ async def kafka(bench: Bench, source: Source, rounds: int) -> None:
         return measure
 
     print(
-        f"\nKafka {source.version}: {BYTES} B, batch {own.batch_bytes} B,"
-        f" linger {own.linger_ms:g} ms, acks=all, idempotent, one partition,"
-        f" {KAFKA_WINDOW:,} in flight"
+        f"\nKafka {source.version}: {BYTES} B, {', '.join(producer_settings(own))},"
+        f" one partition, {KAFKA_WINDOW:,} in flight"
     )
     measures: dict[str, Measure] = {"ProducerPerformance": tool}
     for entry in entries:

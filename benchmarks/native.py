@@ -17,6 +17,7 @@ from harness.rig.broker import Source
 from harness.rig.cache import filled
 from harness.rig.kafka_source import find_java, kafka_command
 from protos.broker import BrokerAddress
+from protos.kafka import confluent_producer
 
 PERF_TEST = "com.rabbitmq:perf-test:2.22.1"
 END_LIMIT_S = 120.0
@@ -41,17 +42,27 @@ class Confirms:
 def producer_performance(
     kafka: Source, address: BrokerAddress, size: int, warm_up: int, records: int
 ) -> list[str]:
-    """The command line: `records` of `size` bytes after `warm_up` others, as a safe producer of
-    class B (protos.broker)."""
+    """The command line: `records` of `size` bytes after `warm_up` others, with the settings that
+    the drivers take from an address."""
     return kafka_command(
         kafka,
         "org.apache.kafka.tools.ProducerPerformance",
         *("--bootstrap-server", ",".join(address.hosts), "--topic", address.orders),
         *("--num-records", str(warm_up + records), "--warmup-records", str(warm_up)),
         *("--record-size", str(size), "--throughput", "-1"),
-        *("--command-property", "acks=all", "enable.idempotence=true"),
-        *(f"linger.ms={address.linger_ms:.0f}", f"batch.size={address.batch_bytes}"),
+        *("--command-property", *producer_settings(address)),
     )
+
+
+def producer_settings(address: BrokerAddress) -> list[str]:
+    """What a producer's rate depends on, as Kafka's properties: `acks=all`..."""
+    options = confluent_producer(address, False, 0)
+    return [
+        f"acks={options['acks']}",
+        f"enable.idempotence={str(options['enable.idempotence']).lower()}",
+        f"linger.ms={options['linger.ms']:.0f}",
+        f"batch.size={options['batch.size']}",
+    ]
 
 
 def steady_rate(said: str) -> float:

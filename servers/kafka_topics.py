@@ -16,7 +16,8 @@ SEEN_LIMIT_S = 10.0
 
 
 class TopicsError(Exception):
-    """Topics that are missing or cannot be made; the text names them."""
+    """Topics that are missing or cannot be made; the text names them, or the broker that cannot be
+    asked."""
 
 
 def names(address: BrokerAddress) -> tuple[str, str, str]:
@@ -37,11 +38,14 @@ def config_of(durability: Durability) -> Mapping[str, str]:
 async def prepare(address: BrokerAddress) -> None:
     """Make the topics that are missing, where the address says so, and see that all are there.
 
-    Raises TopicsError, and KafkaError if the broker cannot be reached.
+    Raises TopicsError, also if the broker cannot be reached, and KafkaError.
     """
     admin = AIOKafkaAdminClient(**aiokafka_options(address))
     try:
-        await admin.start()
+        try:
+            await admin.start()
+        except KafkaError as error:
+            raise TopicsError(f"{', '.join(address.hosts)}: {error}") from None
         if address.create:
             await _make(admin, address)
         loop = asyncio.get_running_loop()

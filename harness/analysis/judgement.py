@@ -97,12 +97,14 @@ def _failure_reasons(
     cut = any(reason.code is Code.CUT for reason in reasons)
     acked = any(t.acked_in_window for t in trials)
     if trials and not (counts.done or cut or acked):
-        reasons.append(
-            Reason(Code.NO_COMPLETIONS, f"none of {counts.planned} operations was answered rightly")
-        )
+        said = f"none of {counts.planned} operations was answered rightly"
+        reasons.append(Reason(Code.FAULT if faulty else Code.NO_COMPLETIONS, said))
     else:
         reasons += [
-            Reason(Code.STOPPED_ANSWERING, f"trial {t.number}: the last operations had no answer")
+            Reason(
+                Code.FAULT if faulty else Code.STOPPED_ANSWERING,
+                f"trial {t.number}: the last operations had no answer",
+            )
             for t in trials
             if t.stopped_answering
         ]

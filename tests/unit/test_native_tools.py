@@ -6,11 +6,17 @@ import pytest
 
 from benchmarks import native
 from benchmarks.brokers import BYTES, Need, mean_size, order_file, parsed
-from benchmarks.native import confirms, perf_test, producer_performance, steady_rate
+from benchmarks.native import (
+    confirms,
+    perf_test,
+    producer_performance,
+    producer_settings,
+    steady_rate,
+)
 from benchmarks.rounds import Line
 from harness.rig.broker import Source
 from orders.samples import orders_from_file
-from protos.broker import BrokerAddress
+from protos.broker import BrokerAddress, Durability
 
 SUMMARY = "400000 records sent, 62942.564910 records/sec (18.01 MB/sec), 593.30 ms avg latency"
 STEADY = "300000 steady state records sent, 101419.878296 records/sec (29.02 MB/sec), 690.39 ms avg"
@@ -89,13 +95,19 @@ def test_kafkas_tool_is_told_the_drivers_settings() -> None:
         "--record-size": "300",
         "--throughput": "-1",
     }
-    assert words[16:] == [
-        "--command-property",
-        "acks=all",
-        "enable.idempotence=true",
-        "linger.ms=5",
-        "batch.size=131072",
-    ]
+    assert words[16:] == ["--command-property", *producer_settings(TO_KAFKA)]
+    assert words[-2:] == ["linger.ms=5", "batch.size=131072"]
+
+
+@pytest.mark.parametrize(
+    ("durability", "acks", "idempotent"),
+    [(Durability.NONE, "0", "false"), (Durability.REPLICATED, "all", "true")],
+)
+def test_a_producer_is_as_safe_as_its_class(
+    durability: Durability, acks: str, idempotent: str
+) -> None:
+    settings = producer_settings(TO_KAFKA.with_options(durability=durability))
+    assert settings[:2] == [f"acks={acks}", f"enable.idempotence={idempotent}"]
 
 
 def test_perf_test_is_told_the_drivers_settings(monkeypatch: pytest.MonkeyPatch) -> None:
