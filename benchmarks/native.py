@@ -23,7 +23,7 @@ PERF_TEST = "com.rabbitmq:perf-test:2.22.1"
 END_LIMIT_S = 120.0
 """For a tool to end, on top of the time that it shall run."""
 
-_STEADY = re.compile(r"^\d+ steady state records sent, ([\d.]+) records/sec", re.MULTILINE)
+_SECOND = re.compile(r"^\d+ records sent, ([\d.]+) records/sec .* max latency\.$", re.MULTILINE)
 _INTERVAL = re.compile(
     r"time ([\d.]+) s,.* returned: (\d+) msg/s, confirmed: (\d+) msg/s, nacked: (\d+) msg/s,"
     r" min/median/75th/95th/99th confirm latency: \d+/(\d+)/"
@@ -40,15 +40,15 @@ class Confirms:
 
 
 def producer_performance(
-    kafka: Source, address: BrokerAddress, size: int, warm_up: int, records: int
+    kafka: Source, address: BrokerAddress, size: int, records: int
 ) -> list[str]:
-    """The command line: `records` of `size` bytes after `warm_up` others, with the settings that
-    the drivers take from an address."""
+    """The command line: `records` of `size` bytes, with the settings that the drivers take from an
+    address, and a line a second."""
     return kafka_command(
         kafka,
         "org.apache.kafka.tools.ProducerPerformance",
         *("--bootstrap-server", ",".join(address.hosts), "--topic", address.orders),
-        *("--num-records", str(warm_up + records), "--warmup-records", str(warm_up)),
+        *("--num-records", str(records), "--reporting-interval", "1000"),
         *("--record-size", str(size), "--throughput", "-1"),
         *("--command-property", *producer_settings(address)),
     )
@@ -65,11 +65,15 @@ def producer_settings(address: BrokerAddress) -> list[str]:
     ]
 
 
-def steady_rate(said: str) -> float:
-    """Records a second after the warm-up. Raises RuntimeError if the tool does not say."""
-    if (found := _STEADY.search(said)) is None:
-        raise RuntimeError(f"ProducerPerformance says no rate:\n{said}")
-    return float(found[1])
+def rates(said: str, after_s: int) -> list[float]:
+    """ProducerPerformance's records a second in each whole second, but the first `after_s`.
+
+    Raises RuntimeError where there is none.
+    """
+    found = [float(rate) for rate in _SECOND.findall(said)][after_s:]
+    if not found:
+        raise RuntimeError(f"ProducerPerformance ended within {after_s + 1} s:\n{said}")
+    return found
 
 
 def perf_test(

@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from clients.base import DriverError, Failure, Milestone, Sink, refused
+from clients.base import DriverError, Failure, Milestone, Sink
+from clients.replies import read_reply
 from orders.model import Confirmation
 from protos.broker import CORRELATION_ID, PROBLEM, BrokerAddress
-from protos.codec import Codec, MalformedReply
-from protos.kafka import read_kafka, text
-from protos.problems import known
+from protos.codec import Codec
+from protos.kafka import LARGEST_BYTES, read_kafka, text
 
 OPEN_LIMIT_S = 8.0
 """For all that it takes to open a driver."""
@@ -37,7 +37,8 @@ def gone(address: BrokerAddress, why: str) -> DriverError:
 
 def too_large(detail: str) -> DriverError:
     """A message that is larger than the producer or the broker takes."""
-    return DriverError(Failure.REJECTED, detail, "too_large")
+    said = f"too large for the broker's message.max.bytes, or above {LARGEST_BYTES} bytes: {detail}"
+    return DriverError(Failure.REJECTED, said, "too_large")
 
 
 class Inbox:
@@ -71,7 +72,7 @@ class Inbox:
         if future is None or future.done():
             self._sink.arrived(operation, Milestone.DONE, time.monotonic_ns())
             return
-        future.set_result(self._read(value, headers))
+        future.set_result(read_reply(self._codec, text(headers, PROBLEM), value))
 
     def fail(self, operation: int, error: DriverError) -> None:
         """Fail one that waits; nothing happens when it does not."""
@@ -83,12 +84,3 @@ class Inbox:
         """Fail everything that waits."""
         for operation in list(self._waiting):
             self.fail(operation, error)
-
-    def _read(self, value: bytes, headers: Mapping[str, bytes]) -> Confirmation | DriverError:
-        code = text(headers, PROBLEM)
-        if code:
-            return refused(known(code, value.decode("utf-8", "replace")))
-        try:
-            return self._codec.decode_confirmation(value)
-        except MalformedReply as malformed:
-            return DriverError(Failure.PROTOCOL, str(malformed))

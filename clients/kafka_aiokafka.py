@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from clients.base import PLAIN, Call, DriverError, Failure, Milestone, Sink, Wire
@@ -41,7 +40,7 @@ from protos.kafka import (
     reply_to,
     request_headers,
 )
-from protos.kafka_aiokafka import abandon, stop_consumer, stop_producer
+from protos.kafka_aiokafka import abandon, stop_consumer, stop_producer, why, words_of
 from protos.stamp import STAMP, stamp
 
 POLL_MS = 500
@@ -284,8 +283,8 @@ class KafkaAiokafka:
         if isinstance(error, MessageSizeTooLargeError):
             return too_large(str(error))
         if isinstance(error, KafkaError) and error.retriable:
-            return gone(self._address, _words(error))
-        return DriverError(Failure.PROTOCOL, _words(error))
+            return gone(self._address, words_of(error))
+        return DriverError(Failure.PROTOCOL, words_of(error))
 
     async def _read_replies(self) -> None:
         getmany, settle = self._consumer.getmany, self._inbox.settle
@@ -334,24 +333,4 @@ async def _bounded(address: BrokerAddress, opening: Coroutine[Any, Any, T]) -> T
         async with asyncio.timeout(OPEN_LIMIT_S):
             return await opening
     except (KafkaError, OSError) as error:  # TimeoutError is an OSError
-        raise gone(address, await _why(address) or _words(error)) from None
-
-
-async def _why(address: BrokerAddress) -> str:
-    """Why none of the hosts can be used; aiokafka's own error does not say."""
-    reasons = []
-    for host in address.hosts:
-        name, _, port = host.rpartition(":")
-        try:
-            options = aiokafka_options(address)
-            del options["bootstrap_servers"]
-            async with asyncio.timeout(1.0):
-                connection = await create_conn(name, int(port), **options)
-            connection.close()
-        except (KafkaError, OSError) as error:
-            reasons.append(_words(error))
-    return "; ".join(dict.fromkeys(reasons))
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+        raise gone(address, await why(address) or words_of(error)) from None

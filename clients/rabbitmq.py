@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from clients.base import PLAIN, Call, DriverError, Failure, Milestone, Sink, Wire, refused
+from clients.base import PLAIN, Call, DriverError, Failure, Milestone, Sink, Wire
+from clients.replies import read_reply
 from orders.model import Confirmation, Order
 from protos.broker import PROBLEM, BrokerAddress
-from protos.codec import Codec, MalformedReply
+from protos.codec import Codec
 from protos.codecs import JSON
 from protos.context import NOTHING, Context
-from protos.problems import known
 from protos.rabbitmq import partition_of, read_rabbitmq, text_of
 from protos.stamp import stamp
 
@@ -107,7 +107,7 @@ class Fates:
         except ValueError:
             return
         if operation in self._waiting:
-            self._tell(operation, self._read(headers, body))
+            self._tell(operation, read_reply(self.codec, text_of(headers, PROBLEM), body))
         else:
             self.sink.arrived(operation, Milestone.DONE, time.monotonic_ns())
 
@@ -120,15 +120,6 @@ class Fates:
         _, future = self._waiting.get(operation, (None, None))
         if future is not None and not future.done():
             future.set_result(result)
-
-    def _read(self, headers: Mapping[str, Any], body: bytes) -> Confirmation | DriverError:
-        code = text_of(headers, PROBLEM)
-        if code:
-            return refused(known(code, body.decode("utf-8", "replace")))
-        try:
-            return self.codec.decode_confirmation(body)
-        except MalformedReply as malformed:
-            return DriverError(Failure.PROTOCOL, str(malformed))
 
 
 class Lane(Protocol):

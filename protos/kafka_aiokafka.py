@@ -1,12 +1,31 @@
-"""Ends of aiokafka's clients, for both sides: bounded, also where the broker is gone."""
+"""Ends of aiokafka's clients, for both sides: bounded, also where the broker is gone; and why it
+cannot be used."""
 
 import asyncio
 import contextlib
 from typing import Any
 
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    IllegalSaslStateError,
+    KafkaError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+from protos.broker import BrokerAddress
+from protos.kafka import aiokafka_options
 
 CLOSE_LIMIT_S = 2.0
+WHY_LIMIT_S = 1.0
+_REFUSALS = (
+    AuthenticationFailedError,
+    IllegalSaslStateError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 
 
 async def stop_consumer(consumer: Any) -> None:
@@ -46,3 +65,29 @@ async def abandon(producer: Any) -> None:
         sending.cancel()
         with contextlib.suppress(asyncio.CancelledError, KafkaError):
             await sending
+
+
+async def why(address: BrokerAddress) -> str:
+    """Why none of the hosts can be used; empty if one can. The library's own error does not say."""
+    reasons = []
+    for host in address.hosts:
+        name, _, port = host.rpartition(":")
+        try:
+            options = aiokafka_options(address)
+            del options["bootstrap_servers"]
+            async with asyncio.timeout(WHY_LIMIT_S):
+                connection = await create_conn(name, int(port), **options)
+            connection.close()
+        except TimeoutError:
+            reasons.append("it does not answer")
+        except (KafkaError, OSError) as error:
+            reasons.append(words_of(error))
+    return "; ".join(dict.fromkeys(reasons))
+
+
+def words_of(error: BaseException) -> str:
+    """What an error says, or is."""
+    said = str(error) or type(error).__name__
+    if isinstance(error, UnsupportedSaslMechanismError):  # it says a connection
+        said = "the broker does not offer this mechanism"
+    return f"the login was refused ({said})" if isinstance(error, _REFUSALS) else said

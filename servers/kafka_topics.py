@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from protos.broker import BrokerAddress, Durability
 from protos.kafka import aiokafka_options
+from protos.kafka_aiokafka import why, words_of
 
 SEEN_LIMIT_S = 10.0
 """How long a topic may take from being made to being known."""
@@ -45,7 +46,8 @@ async def prepare(address: BrokerAddress) -> None:
         try:
             await admin.start()
         except KafkaError as error:
-            raise TopicsError(f"{', '.join(address.hosts)}: {error}") from None
+            said = await why(address) or words_of(error)
+            raise TopicsError(f"{', '.join(address.hosts)}: {said}") from None
         if address.create:
             await _make(admin, address)
         loop = asyncio.get_running_loop()

@@ -81,16 +81,16 @@ class Session:
         cls, address: BrokerAddress, first: int = 0, starts: Mapping[int, int] = {}
     ) -> "Session":
         """A session at one of the hosts, of which number `first` is tried first; `starts`: see
-        `next`. Raises one of AMQP_ERRORS."""
-        hosts = address.hosts
+        `next`. Raises ConnectionError naming the hosts."""
+        hosts, reasons = address.hosts, []
         for number in range(len(hosts)):
             host = hosts[(first + number) % len(hosts)]
             try:
                 async with asyncio.timeout(OPEN_LIMIT_S / len(hosts)):
                     return await cls._to(host, address, starts)
             except AMQP_ERRORS as error:
-                failed = error
-        raise failed
+                reasons.append(f"{host}: {_words(error)}")
+        raise ConnectionError("; ".join(reasons))
 
     @classmethod
     async def _to(cls, host: str, address: BrokerAddress, starts: Mapping[int, int]) -> "Session":
@@ -249,6 +249,10 @@ class Session:
     def _end(self, _: object) -> None:
         if not self.ended.done():
             self.ended.set_result(None)
+
+
+def _words(error: BaseException) -> str:
+    return "it does not answer" if isinstance(error, TimeoutError) else str(error) or repr(error)
 
 
 def offset_of(message: DeliveredMessage) -> int:

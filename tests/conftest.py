@@ -1,6 +1,7 @@
 """Fixtures that every layer shares."""
 
 import asyncio
+import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from harness.rig.parts import Part, start
 from harness.rig.process import Rig
 from harness.rig.server import Server, Serving, start_server
 from protos.broker import read_broker
-from tests.support import Run, Serve, UsePart
+from tests.support import AtBroker, Run, Serve, UsePart
 
 # How long an example takes says nothing on a shared machine.
 settings.register_profile("orderbench", deadline=None)
@@ -63,21 +64,31 @@ def part(runner: asyncio.Runner, rig: Rig) -> Iterator[UsePart]:
 
 
 @pytest.fixture(scope="session")
-def serve(runner: asyncio.Runner, rig: Rig, part: UsePart) -> Serve:
-    """The session's server of a style, as it is asked for (Serving), started when asked; of a style
-    that has a broker, a worker with topics and queues of its own."""
-    running: dict[Serving, Server] = {}
+def at_broker(part: UsePart) -> AtBroker:
+    """Gives a worker's Serving the session's broker, with topics and queues of its own; any other
+    is as it was."""
     brokers = {entry.speaks or entry.style: entry.broker for entry in catalog.ENTRIES}
 
+    def own(serving: Serving) -> Serving:
+        if not (broker := brokers[serving.style]):
+            return serving
+        address = read_broker(part(broker).address)
+        address = replace(address, namespace=f"test-{secrets.token_hex(6)}")
+        return replace(serving, broker=str(address), changes=True)
+
+    return own
+
+
+@pytest.fixture(scope="session")
+def serve(runner: asyncio.Runner, rig: Rig, at_broker: AtBroker) -> Serve:
+    """The session's server of a style, as it is asked for (Serving), started when asked."""
+    running: dict[Serving, Server] = {}
+
     def server(style: str, service_time_ms: float = 0.0, **options: Any) -> Server:
-        serving = asked = Serving(style, service_time_ms, **options)
-        if asked not in running:
-            if broker := brokers[style]:
-                address = read_broker(part(broker).address)
-                own = replace(address, namespace=f"test-{len(running)}")
-                serving = replace(asked, broker=str(own), changes=True)
-            running[asked] = runner.run(start_server(rig, serving))
-        return running[asked]
+        serving = Serving(style, service_time_ms, **options)
+        if serving not in running:
+            running[serving] = runner.run(start_server(rig, at_broker(serving)))
+        return running[serving]
 
     return server
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clients.base import DriverError, Milestone
-from harness.rig.server import Server
+from harness.rig.server import Server, Serving
 from orders.model import Item, Order, Update
 
 LIMIT_S = 60.0
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Serve = Callable[..., Server]
+AtBroker = Callable[[Serving], Serving]
 UsePart = Callable[[str], Any]
 """The broker or store of a name."""
 

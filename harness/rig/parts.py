@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.redaction import redacted
 from harness.rig.broker import Broker, Source, Unavailable
 from harness.rig.obtain import find, obtained
 from harness.rig.process import Rig, RigError
@@ -188,6 +190,7 @@ async def start_parts(
 
     async def one(part: str, nodes: int) -> None:
         say(f"{part}: starting")
+        began = time.monotonic()
         try:
             parts.running[part] = ready = await start(
                 part, rig, nodes, addresses.get(part), fast, data
@@ -196,7 +199,8 @@ async def start_parts(
             parts.missing[part] = error
             say(str(error))
         else:
-            say(f"{part}: {ready.source.version} from {ready.source.detail}")
+            version, where = ready.source.version, redacted(ready.source.detail)
+            say(f"{part} {version} ready after {time.monotonic() - began:.1f} s, from {where}")
 
     try:
         await asyncio.gather(*(one(part, nodes) for part, nodes in wanted.items()))

@@ -63,7 +63,11 @@ warm_up_s = 0.2
 duration_s = 8.0
 timeout_s = 20.0
 load = { model = "constant", rate = 200 }
-broker = { boot = "fast", warm_up_s = 0.0, durability = ["A", "B"], partitions = 1, kafka_nodes = 3 }
+broker.boot = "fast"
+broker.warm_up_s = 0.0
+broker.durability = ["A", "B"]
+broker.partitions = 1
+broker.kafka_nodes = 3
 ingest = { keys = 10, consume = "after" }
 fault = { kill = "leader", at_s = 3.0, wipe = true }
 """

@@ -22,7 +22,7 @@ from harness.results import DROPPED, Samples
 from harness.rig.process import Process, Rig
 from harness.rig.server import Serving, start_server
 from tests.live.support import constant, trial
-from tests.support import Run, Serve, until
+from tests.support import AtBroker, Run, Serve, until
 
 FREEZE_S = 1.0
 
@@ -57,9 +57,11 @@ def longest(samples: Samples, start: str, end: str) -> float:
     return float((getattr(samples, end)[done] - getattr(samples, start)[done]).max() / 1e9)
 
 
-async def with_frozen_server(rig: Rig, entry: Entry, folder: Path, in_flight: int) -> Samples:
+async def with_frozen_server(
+    rig: Rig, entry: Entry, at_broker: AtBroker, folder: Path, in_flight: int
+) -> Samples:
     """3 s at 300/s, the server frozen for one of them."""
-    server = await start_server(rig, Serving(entry.style))
+    server = await start_server(rig, at_broker(Serving(entry.speaks or entry.style)))
     samples = await trial(
         rig,
         entry,
@@ -76,9 +78,9 @@ async def with_frozen_server(rig: Rig, entry: Entry, folder: Path, in_flight: in
 
 
 def test_a_frozen_server_shows_in_every_styles_p99(
-    entry: Entry, rig: Rig, run: Run, tmp_path: Path
+    entry: Entry, rig: Rig, at_broker: AtBroker, run: Run, tmp_path: Path
 ) -> None:
-    samples = run(with_frozen_server(rig, entry, tmp_path, in_flight=1024))
+    samples = run(with_frozen_server(rig, entry, at_broker, tmp_path, in_flight=1024))
     result = summarize_trial(samples, 1, 60.0)
     assert result.counts.imbalances == []
     # A third of the operations was planned while nothing answered.
@@ -88,11 +90,11 @@ def test_a_frozen_server_shows_in_every_styles_p99(
 
 @pytest.mark.parametrize("style", ["rest", "websocket", "webhook"])
 def test_a_frozen_server_with_a_small_window_is_censored_never_small(
-    style: str, rig: Rig, run: Run, tmp_path: Path
+    style: str, rig: Rig, at_broker: AtBroker, run: Run, tmp_path: Path
 ) -> None:
     # The window is the generator's: one of each kind of lane.
     entry = catalog.find(style)
-    samples = run(with_frozen_server(rig, entry, tmp_path, in_flight=16))
+    samples = run(with_frozen_server(rig, entry, at_broker, tmp_path, in_flight=16))
     result = summarize_trial(samples, 1, 60.0)
     assert result.counts.imbalances == []
     assert (samples.outcome == DROPPED).sum() > 0.5 * FREEZE_S * 300
@@ -138,7 +140,7 @@ def test_a_frozen_generator_is_told_apart_from_a_slow_service(
 def test_service_time_is_a_lower_bound_of_latency(
     entry: Entry, serve: Serve, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
-    server = serve(entry.style, 300.0)
+    server = serve(entry.speaks or entry.style, 300.0)
     samples: Samples = run(
         trial(
             rig,
@@ -159,7 +161,7 @@ def test_service_time_is_a_lower_bound_of_latency(
 def test_the_schedule_is_the_same_for_every_style(
     entry: Entry, serve: Serve, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
-    server = serve(entry.style, 0.0)
+    server = serve(entry.speaks or entry.style, 0.0)
     poisson = LoadSpec("poisson", 200.0, None, 0.0, 0, 0.0)
 
     async def offsets(block: int) -> list[int]:
@@ -181,14 +183,16 @@ def test_the_schedule_is_the_same_for_every_style(
 
 
 def test_answers_that_are_wrong_are_counted_each(
-    entry: Entry, rig: Rig, run: Run, tmp_path: Path
+    direct: Entry, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
     async def case() -> Samples:
-        argv = [sys.executable, "-m", "tests.live.wrong_server", entry.style, "10"]
+        argv = [sys.executable, "-m", "tests.live.wrong_server", direct.style, "10"]
         server = await rig.spawn("wrong", argv)
         ready = await server.hear()
         assert ready is not None
-        samples = await trial(rig, entry, ready["address"], tmp_path, warm_up_s=0.0, timeout_s=60.0)
+        samples = await trial(
+            rig, direct, ready["address"], tmp_path, warm_up_s=0.0, timeout_s=60.0
+        )
         await rig.stop(server)
         return samples
 
@@ -200,7 +204,7 @@ def test_answers_that_are_wrong_are_counted_each(
 def test_late_answers_are_counted_and_stay_timed_out(
     entry: Entry, serve: Serve, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
-    server = serve(entry.style, 300.0)
+    server = serve(entry.speaks or entry.style, 300.0)
     samples: Samples = run(
         trial(
             rig,
@@ -216,4 +220,4 @@ def test_late_answers_are_counted_and_stay_timed_out(
     # Where the answer comes by itself it comes also to who no longer waits.
     pushed = entry.style in ("sse", "webhook")
     framed = isinstance(driver_named(entry.driver), FramedDriver)
-    assert (counts.late > 0) == (framed or pushed)
+    assert (counts.late > 0) == (framed or pushed or bool(entry.broker))

@@ -29,7 +29,7 @@ from protos.context import Context
 from protos.traceparent import Traceparent
 from tests.conformance.test_places import opened
 from tests.live.support import ROOT, constant, trial
-from tests.support import LIMIT_S, Run, Serve, order
+from tests.support import LIMIT_S, AtBroker, Run, Serve, order
 
 ACCEPTING = {"place", "accept"}
 
@@ -59,12 +59,15 @@ def joined(spans: list[dict[str, Any]], clients: list[Traceparent]) -> bool:
     )
 
 
-def test_a_server_joins_its_clients_trace(entry: Entry, rig: Rig, run: Run, tmp_path: Path) -> None:
+def test_a_server_joins_its_clients_trace(
+    entry: Entry, rig: Rig, at_broker: AtBroker, run: Run, tmp_path: Path
+) -> None:
     path = tmp_path / "spans.jsonl"
     clients = parents(5)
 
     async def case() -> None:
-        server = await start_server(rig, Serving(entry.style, trace=str(path)))
+        serving = Serving(entry.speaks or entry.style, trace=str(path))
+        server = await start_server(rig, at_broker(serving))
         async with opened(entry, server.address) as driver:
             for number, parent in enumerate(clients):
                 call = Call(number, Context(traceparent=str(parent)))
@@ -74,16 +77,19 @@ def test_a_server_joins_its_clients_trace(entry: Entry, rig: Rig, run: Run, tmp_
     run(case())
     spans = spans_in(path)
     assert joined(spans, clients)
-    assert {span["service"] for span in spans} == {f"orderbench-{entry.style}"}
+    assert {span["service"] for span in spans} == {f"orderbench-{entry.speaks or entry.style}"}
     assert {span["status"] for span in spans} == {"UNSET"}
 
 
-def test_long_work_is_a_span_of_its_own(entry: Entry, rig: Rig, run: Run, tmp_path: Path) -> None:
+def test_long_work_is_a_span_of_its_own(
+    entry: Entry, rig: Rig, at_broker: AtBroker, run: Run, tmp_path: Path
+) -> None:
     path = tmp_path / "spans.jsonl"
     clients = parents(3)
 
     async def case() -> None:
-        server = await start_server(rig, Serving(entry.style, trace=str(path)))
+        serving = Serving(entry.speaks or entry.style, trace=str(path))
+        server = await start_server(rig, at_broker(serving))
         async with opened(entry, server.address) as driver:
             for number, parent in enumerate(clients):
                 wanted = replace(order(secrets.token_hex(8)), work_us=50_000)
@@ -101,12 +107,13 @@ def test_long_work_is_a_span_of_its_own(entry: Entry, rig: Rig, run: Run, tmp_pa
 
 
 def test_spans_of_the_generator_and_of_its_server_join(
-    entry: Entry, rig: Rig, run: Run, tmp_path: Path
+    entry: Entry, rig: Rig, at_broker: AtBroker, run: Run, tmp_path: Path
 ) -> None:
     path = tmp_path / "spans.jsonl"
 
     async def case() -> Any:
-        server = await start_server(rig, Serving(entry.style, trace=str(path)))
+        serving = Serving(entry.speaks or entry.style, trace=str(path))
+        server = await start_server(rig, at_broker(serving))
         samples = await trial(
             rig,
             entry,

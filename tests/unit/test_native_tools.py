@@ -11,15 +11,22 @@ from benchmarks.native import (
     perf_test,
     producer_performance,
     producer_settings,
-    steady_rate,
+    rates,
 )
 from benchmarks.rounds import Line
 from harness.rig.broker import Source
 from orders.samples import orders_from_file
 from protos.broker import BrokerAddress, Durability
 
-SUMMARY = "400000 records sent, 62942.564910 records/sec (18.01 MB/sec), 593.30 ms avg latency"
-STEADY = "300000 steady state records sent, 101419.878296 records/sec (29.02 MB/sec), 690.39 ms avg"
+SUMMARY = (
+    "900000 records sent, 62942.564910 records/sec (18.01 MB/sec), 593.30 ms avg latency,"
+    " 982.00 ms max latency, 592 ms 50th, 946 ms 95th, 964 ms 99th, 977 ms 99.9th."
+)
+SECONDS = "".join(
+    f"{rate} records sent, {rate}.5 records/sec (10.94 MB/sec), 226.1 ms avg latency,"
+    " 548.0 ms max latency.\n"
+    for rate in (100, 300, 500)
+)
 KAFKA = Source("kafka", "cache", "4.3.1", "", {"java": "/j/bin/java", "libs": "/l"})
 TO_KAFKA = BrokerAddress(
     "kafka", ("h:1", "h:2"), namespace="n", linger_ms=5.0, batch_bytes=131_072, partitions=1
@@ -40,13 +47,16 @@ def said(*intervals: str) -> str:
     return "\n".join(["id: test-1, starting producer #0", *intervals, "test stopped", summary])
 
 
-def test_the_steady_state_is_what_counts() -> None:
-    assert steady_rate(f"Warmup first 100000 records.\n{SUMMARY}\n{STEADY}\n") == 101419.878296
+def test_seconds_of_the_warm_up_do_not_count_nor_does_the_summary() -> None:
+    assert rates(f"{SECONDS}{SUMMARY}\n", 0) == [100.5, 300.5, 500.5]
+    assert rates(f"{SECONDS}{SUMMARY}\n", 1) == [300.5, 500.5]
 
 
-def test_a_tool_without_a_steady_state_is_an_error_with_its_words() -> None:
-    with pytest.raises(RuntimeError, match=r"no rate[^$]*62942"):
-        steady_rate(SUMMARY)
+@pytest.mark.parametrize("words", ["", SUMMARY, SECONDS])
+def test_a_tool_that_ends_too_soon_is_an_error_with_its_words(words: str) -> None:
+    with pytest.raises(RuntimeError, match="within 4 s") as raised:
+        rates(words, 3)
+    assert words in str(raised.value)
 
 
 def test_intervals_of_the_warm_up_do_not_count() -> None:
@@ -82,7 +92,7 @@ def test_no_interval_after_the_warm_up_is_an_error(words: str) -> None:
 
 
 def test_kafkas_tool_is_told_the_drivers_settings() -> None:
-    words = producer_performance(KAFKA, TO_KAFKA, 300, 1000, 4000)
+    words = producer_performance(KAFKA, TO_KAFKA, 300, 5000)
     assert words[:4] == [
         "/j/bin/java", "-cp", "/l/*", "org.apache.kafka.tools.ProducerPerformance"
     ]  # fmt: skip
@@ -91,7 +101,7 @@ def test_kafkas_tool_is_told_the_drivers_settings() -> None:
         "--bootstrap-server": "h:1,h:2",
         "--topic": "n.orders",
         "--num-records": "5000",
-        "--warmup-records": "1000",
+        "--reporting-interval": "1000",
         "--record-size": "300",
         "--throughput": "-1",
     }
