@@ -115,14 +115,23 @@ class KafkaConfluent:
 
     async def submit(self, batch: Sequence[tuple[Order, Call]]) -> None:
         """See Ingests.submit."""
-        encode, producer, told = self._codec.encode_order, self.producer, self._submitted
+        if self._producing is None:
+            raise gone(self._address, "the driver is closed")
+        produce, topic, told = self._producing.producer.produce, self._orders, self._submitted
+        encode, producer, more = self._codec.encode_order, self.producer, self._event_headers
         for order, call in batch:
             operation, value = call.operation, encode(order)
-            headers = [(STAMP, stamp(producer, operation, value)), *self._event_headers]
+            key = (call.key or order.idempotency_key).encode()
+            headers = [(STAMP, stamp(producer, operation, value)), *more]
             try:
-                await self._send(order, call, value, headers, partial(told, operation))
-            except DriverError as error:
-                self._sink.failed(operation, error)
+                while True:
+                    try:
+                        produce(topic, value, key, -1, partial(told, operation), None, 0, headers)
+                        break
+                    except BufferError:
+                        await asyncio.sleep(ROOM_S)
+            except KafkaException as error:
+                self._sink.failed(operation, self._failure(error.args[0]))
 
     async def _send(
         self,

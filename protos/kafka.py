@@ -108,12 +108,26 @@ def aiokafka_options(address: BrokerAddress) -> dict[str, Any]:
     return options
 
 
+def _is_safe(address: BrokerAddress) -> bool:
+    """P7: whether a producer is idempotent and sends again what fails. Classes C and D cannot be
+    had without, and A not with it."""
+    if address.durability is Durability.LEADER:
+        return address.safe
+    return address.durability is not Durability.NONE
+
+
+def _acks(address: BrokerAddress) -> str | int:
+    if _is_safe(address):
+        return "all"
+    return 0 if address.durability is Durability.NONE else 1
+
+
 def aiokafka_producer(address: BrokerAddress, compression: bool) -> dict[str, Any]:
-    """An aiokafka producer's options, connection included: as safe as the class of durability."""
-    safe = address.durability.nodes > 1
+    """An aiokafka producer's options, connection included."""
+    safe = _is_safe(address)
     return {
         **aiokafka_options(address),
-        "acks": "all" if safe else 0 if address.durability is Durability.NONE else 1,
+        "acks": _acks(address),
         "enable_idempotence": safe,
         "linger_ms": address.linger_ms,
         "max_batch_size": address.batch_bytes,
@@ -145,11 +159,12 @@ def confluent_options(address: BrokerAddress) -> dict[str, Any]:
 
 def confluent_producer(address: BrokerAddress, compression: bool, waiting: int) -> dict[str, Any]:
     """A librdkafka producer's options, connection included; `waiting` messages fit its queue."""
-    safe = address.durability.nodes > 1
+    safe = _is_safe(address)
     return {
         **confluent_options(address),
-        "acks": "all" if safe else 0 if address.durability is Durability.NONE else 1,
+        "acks": _acks(address),
         "enable.idempotence": safe,
+        "retries": 2**31 - 1 if safe else 0,
         "linger.ms": address.linger_ms,
         "batch.size": address.batch_bytes,
         "message.max.bytes": LARGEST_BYTES,

@@ -175,6 +175,8 @@ class ConfluentLog:
         answer: concurrent.futures.Future[T] = concurrent.futures.Future()
 
         def call() -> None:
+            if not answer.set_running_or_notify_cancel():
+                return
             try:
                 answer.set_result(question())
             except Exception as error:

@@ -32,6 +32,9 @@ STAND_LIMIT_S = 20.0
 LAG_EVERY_S = 0.25
 QUIET_S = 1.0
 """A worker is drained when it has been at the end for so long."""
+COMMIT_LIMIT_S = 5.0
+ASK_LIMIT_S = 2.0
+"""How long a broker may take to say where partitions end."""
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +55,14 @@ class Log(Protocol):
         """Tell the group where to go on. What cannot be told is only logged."""
 
     async def ends(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        """Where partitions end, asked of the broker now."""
+        """Where partitions end, asked of the broker now. Raises an error of the library's."""
 
     def ends_seen(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Where partitions ended as far as is known from what was fetched."""
 
     async def count(self, ends: Mapping[int, int], limit_s: float) -> int:
         """Messages that a new consumer without a group receives from the beginning up to `ends`
-        within `limit_s` seconds."""
+        within `limit_s` seconds. Raises an error of the library's."""
 
     async def send(
         self, topic: str, partition: int | None, key: bytes | None, value: bytes, headers: Headers
@@ -169,26 +172,29 @@ class Work:
                     await self._finish(record, done)
 
     async def drain(self, how: Drain) -> Drained:
-        """See servers.base.Drain. What is read again is of this worker's own partitions."""
+        """See servers.base.Drain. What is read again is of this worker's own partitions.
+
+        Where the broker does not answer, more than nothing is left.
+        """
         loop = asyncio.get_running_loop()
         end = loop.time() + how.limit_s
         self._broker.resume()
         own = sorted(self._done)
         quiet_since = loop.time()
-        ends = await self._broker.ends(own)
+        ends = await self._ends(own)
         while (now := loop.time()) < end and now - quiet_since < QUIET_S:
             await asyncio.sleep(min(0.05, end - now))
             before = ends
-            if not self._left(ends):
-                ends = await self._broker.ends(own)
-            if self._left(ends) or ends != before:
+            if ends is None or not self._left(ends):
+                ends = await self._ends(own)
+            if ends is None or self._left(ends) or ends != before:
                 quiet_since = loop.time()
         await self._commit()
         self._note_lag()
-        left = self._left(ends)
+        left = max(1, self._left(self._broker.ends_seen(own))) if ends is None else self._left(ends)
         again = None
-        if how.read_again:
-            again = await self._broker.count(ends, how.limit_s)
+        if how.read_again and ends is not None:
+            again = await self._count(ends, how.limit_s)
         await asyncio.to_thread(self._worker.arrivals.write, Path(how.arrivals))
         return Drained(len(self._worker.arrivals), left, again, tuple(self._lag))
 
@@ -233,10 +239,33 @@ class Work:
             ahead = {p: d.next for p, d in self._done.items() if d.next > d.committed}
             if not ahead:
                 return
-            await self._broker.commit(ahead)
+            try:
+                async with asyncio.timeout(COMMIT_LIMIT_S):
+                    await self._broker.commit(ahead)
+            except TimeoutError:
+                log.warning("cannot commit: the broker does not answer")
+                return
             for partition, offset in ahead.items():
                 if partition in self._done:
                     self._done[partition].committed = offset
+
+    async def _ends(self, partitions: Sequence[int]) -> Mapping[int, int] | None:
+        """Where partitions end; None if the broker does not say."""
+        try:
+            async with asyncio.timeout(ASK_LIMIT_S):
+                return await self._broker.ends(partitions)
+        except Exception as error:
+            log.warning("cannot see where partitions end: %r", error)
+            return None
+
+    async def _count(self, ends: Mapping[int, int], limit_s: float) -> int | None:
+        """See Log.count; None if the broker does not answer."""
+        try:
+            async with asyncio.timeout(limit_s + ASK_LIMIT_S):
+                return await self._broker.count(ends, limit_s)
+        except Exception as error:
+            log.warning("cannot read again: %r", error)
+            return None
 
     async def _send(
         self, topic: str, partition: int | None, key: bytes | None, value: bytes, headers: Headers

@@ -30,6 +30,8 @@ from servers.worker import Answer, Worker
 LAG_EVERY_S = 0.25
 QUIET_S = 1.0
 """A worker is drained when nothing is left and nothing new came for so long."""
+ASK_LIMIT_S = 2.0
+"""How long the broker may take to say what it holds."""
 AGAIN_S = 0.1
 """Before a further attempt to connect."""
 
@@ -100,7 +102,10 @@ class Work:
         await self._note_lag()
         again = None
         if how.read_again:
-            again = await read_again(self._address, self._share, how.limit_s)
+            try:
+                again = await read_again(self._address, self._share, how.limit_s)
+            except AMQP_ERRORS as error:
+                log.warning("cannot read again: %r", error)
         await asyncio.to_thread(self._worker.arrivals.write, Path(how.arrivals))
         return Drained(len(self._worker.arrivals), left, again, tuple(self._lag))
 
@@ -186,7 +191,8 @@ class Work:
 
     async def _held(self, partitions: Sequence[int], unknown: int) -> int:
         try:
-            return await self._session.held(partitions)
+            async with asyncio.timeout(ASK_LIMIT_S):
+                return await self._session.held(partitions)
         except AMQP_ERRORS:
             return unknown
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from array import array
 
 from clients.base import DriverError, Milestone
 from harness.load.recorder import Recorder
@@ -47,9 +48,8 @@ class Outbox:
 
     def send(self, first: int, count: int) -> None:
         """Messages number `first` to `first + count - 1` are handed to the driver now."""
-        sent, now = self._recorder.sent, time.monotonic_ns()
-        for number in range(first, first + count):
-            sent[number] = now
+        now = array("q", [time.monotonic_ns()])
+        self._recorder.sent[first : first + count] = now * count
         self._settled.extend(bytes(first + count - len(self._settled)))
         self._sent += count
 
@@ -76,15 +76,15 @@ class Outbox:
         self, operation: int, milestone: Milestone, instant_ns: int, origin: str = ""
     ) -> None:
         """See Sink.arrived."""
-        recorder = self._recorder
         if not 0 <= operation < len(self._settled):
-            recorder.stray += 1
+            self._recorder.stray += 1
             return
         if milestone is Milestone.ACKED:
-            if recorder.acked[operation]:
-                recorder.stray += 1
-            else:
-                recorder.acked[operation] = instant_ns
+            acked = self._recorder.acked
+            if acked[operation]:
+                self._recorder.stray += 1
+                return
+            acked[operation] = instant_ns
         self._settle(operation)
 
     def failed(self, operation: int, error: DriverError) -> None:

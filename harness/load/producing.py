@@ -91,11 +91,8 @@ class Producing:
                 now = time.monotonic_ns()
                 if now >= until_ns:
                     break
-                number = recorder.count
                 take = min(outbox.room, BATCH)
-                for _ in range(take):
-                    recorder.add(now)
-                await self._submit(number, take)
+                await self._submit(recorder.add_many(now, take), take)
                 await asyncio.sleep(0)
             await outbox.empty()
         finally:

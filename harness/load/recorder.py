@@ -60,6 +60,15 @@ class Recorder:
         self.count = number + 1
         return number
 
+    def add_many(self, planned_ns: int, more: int) -> int:
+        """Further operations, all planned now; returns the first one's number."""
+        first = self.count
+        while first + more > len(self.sent):
+            self._grow(len(self.sent))
+        self.planned.extend(array("q", [planned_ns]) * more)
+        self.count = first + more
+        return first
+
     def drop(self, operation: int) -> None:
         """The window was full at its planned instant."""
         self.outcome[operation] = DROPPED

@@ -12,6 +12,7 @@ class FakeInbox:
     """Acknowledges batches through the sink, later than it returns, some twice, as a broker may."""
 
     multiplexes = True
+    producer = 1
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()

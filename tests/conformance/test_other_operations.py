@@ -1,4 +1,5 @@
-"""O2 and O3: what the contract promises of producers and subscribers, on fakes for now."""
+"""O2 and O3: what the contract promises of producers and subscribers, on fakes; at real brokers in
+test_kafka.py and test_rabbitmq.py."""
 
 from collections import Counter
 

@@ -264,9 +264,14 @@ duration_s = 3.0
 timeout_s = 3.0
 load = {{ model = "constant", rate = 100 }}
 broker = {{ warm_up_s = 0.0 }}
-ingest = {{ drain_limit_s = 4.0 }}
+{more}
 """
-PAIRS = [("aiokafka", "aio-pika", "place"), ("confluent", "asyncio", "ingest")]
+PAIRS = [
+    ("aiokafka", "aio-pika", "place", ""),
+    ("confluent", "asyncio", "ingest", "ingest = { drain_limit_s = 4.0 }"),
+]
+PARTITIONS = 4
+"""As scenarios have them when they say nothing."""
 ENOUGH = 60
 """Messages that a broker has got when a trial is well under way."""
 
@@ -279,7 +284,7 @@ async def kafka_got(broker: Kafka) -> int:
             TopicPartition(topic, partition)
             for topic in await consumer.topics()
             if topic.endswith(".orders")
-            for partition in consumer.partitions_for_topic(topic) or ()
+            for partition in range(PARTITIONS)
         ]
         return sum((await consumer.end_offsets(places)).values()) if places else 0
 
@@ -292,13 +297,17 @@ async def rabbitmq_got(broker: RabbitMQ) -> int:
 
 
 async def when_busy(
-    broker: Any, got: Callable[[Any], Coroutine[Any, Any, int]], hit: Callable[[], Any]
+    broker: Any,
+    got: Callable[[Any], Coroutine[Any, Any, int]],
+    hit: Callable[[], Any],
+    run: "subprocess.Popen[str]",
 ) -> None:
     """Do something to a broker once a trial is well under way there."""
     before = await got(broker)
     try:
-        async with asyncio.timeout(5 * LIMIT_S):
+        async with asyncio.timeout(2 * LIMIT_S):
             while await got(broker) < before + ENOUGH:
+                assert run.poll() is None, f"the run ended before {broker.part} was busy"
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(f"{broker.part} never got {ENOUGH} messages") from None
@@ -311,29 +320,30 @@ async def hit_when_busy(
     """Run a scenario in the middle of whose trials the brokers freeze or die; exit code and
     words."""
 
-    def hit(broker: Any) -> Any:
+    def hit(broker: Any) -> Callable[[], Any]:
         return broker.freeze if how == "frozen" else lambda: broker.kill(next(iter(broker.pids)))
 
     mark = uuid.uuid4().hex
     words = ["--kafka", kafka.address, "--rabbitmq", rabbitmq.address, "--out", str(out)]
     process = bench("run", scenario(out.parent, text), *words, mark=mark)
     try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(when_busy(kafka, kafka_got, hit(kafka)))
-            group.create_task(when_busy(rabbitmq, rabbitmq_got, hit(rabbitmq)))
-        said, err = await asyncio.to_thread(process.communicate, timeout=5 * LIMIT_S)
+        await asyncio.gather(
+            when_busy(kafka, kafka_got, hit(kafka), process),
+            when_busy(rabbitmq, rabbitmq_got, hit(rabbitmq), process),
+        )
+        said, err = await asyncio.to_thread(process.communicate, timeout=2 * LIMIT_S)
     except subprocess.TimeoutExpired:
         raise AssertionError(f"the run did not end after its brokers were {how}") from None
     finally:
         if process.poll() is None:
             process.kill()
-            process.communicate()
+        process.communicate()
     await until("no process of the run is left", lambda: not marked(mark))
     assert "Traceback" not in said + err
     return process.returncode, said + err
 
 
-@pytest.mark.parametrize(("one", "other", "operation"), PAIRS)
+@pytest.mark.parametrize(("one", "other", "operation", "more"), PAIRS)
 @pytest.mark.parametrize("how", ["frozen", "killed"])
 def test_a_broker_that_stops_in_the_middle(
     kafka: KafkaWithLogin,
@@ -344,8 +354,9 @@ def test_a_broker_that_stops_in_the_middle(
     one: str,
     other: str,
     operation: str,
+    more: str,
 ) -> None:
-    text = TROUBLED.format(operation=operation, kafka=one, rabbitmq=other)
+    text = TROUBLED.format(operation=operation, kafka=one, rabbitmq=other, more=more)
 
     async def case() -> Ended:
         names = [(broker, list(broker.pids)) for broker in (kafka, rabbitmq)]

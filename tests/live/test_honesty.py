@@ -58,10 +58,10 @@ def longest(samples: Samples, start: str, end: str) -> float:
 
 
 async def with_frozen_server(
-    rig: Rig, entry: Entry, at_broker: AtBroker, folder: Path, in_flight: int
+    rig: Rig, entry: Entry, serving: Serving, folder: Path, in_flight: int
 ) -> Samples:
     """3 s at 300/s, the server frozen for one of them."""
-    server = await start_server(rig, at_broker(Serving(entry.speaks or entry.style)))
+    server = await start_server(rig, serving)
     samples = await trial(
         rig,
         entry,
@@ -80,7 +80,8 @@ async def with_frozen_server(
 def test_a_frozen_server_shows_in_every_styles_p99(
     entry: Entry, rig: Rig, at_broker: AtBroker, run: Run, tmp_path: Path
 ) -> None:
-    samples = run(with_frozen_server(rig, entry, at_broker, tmp_path, in_flight=1024))
+    serving = at_broker(Serving(entry.speaks or entry.style))
+    samples = run(with_frozen_server(rig, entry, serving, tmp_path, in_flight=1024))
     result = summarize_trial(samples, 1, 60.0)
     assert result.counts.imbalances == []
     # A third of the operations was planned while nothing answered.
@@ -90,11 +91,11 @@ def test_a_frozen_server_shows_in_every_styles_p99(
 
 @pytest.mark.parametrize("style", ["rest", "websocket", "webhook"])
 def test_a_frozen_server_with_a_small_window_is_censored_never_small(
-    style: str, rig: Rig, at_broker: AtBroker, run: Run, tmp_path: Path
+    style: str, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
     # The window is the generator's: one of each kind of lane.
     entry = catalog.find(style)
-    samples = run(with_frozen_server(rig, entry, at_broker, tmp_path, in_flight=16))
+    samples = run(with_frozen_server(rig, entry, Serving(style), tmp_path, in_flight=16))
     result = summarize_trial(samples, 1, 60.0)
     assert result.counts.imbalances == []
     assert (samples.outcome == DROPPED).sum() > 0.5 * FREEZE_S * 300

@@ -51,14 +51,21 @@ def test_secrets_and_encryption_reach_librdkafka() -> None:
 
 
 @pytest.mark.parametrize(
-    ("durability", "acks", "idempotent"),
-    [("A", 0, False), ("B", 1, False), ("C", "all", True), ("D", "all", True)],
+    ("durability", "safe", "acks", "idempotent"),
+    [
+        ("A", 1, 0, False),
+        ("B", 1, "all", True),
+        ("B", 0, 1, False),
+        ("C", 0, "all", True),
+        ("D", 1, "all", True),
+    ],
 )
-def test_producers_are_as_safe_as_their_class(
-    durability: str, acks: int | str, idempotent: bool
+def test_producers_are_as_safe_as_their_class_allows(
+    durability: str, safe: int, acks: int | str, idempotent: bool
 ) -> None:
     """Both libraries', and what goes with it."""
-    address = read_kafka(f"kafka://a:1/?durability={durability}&linger_ms=5&batch_bytes=131072")
+    how = f"durability={durability}&safe={safe}&linger_ms=5&batch_bytes=131072"
+    address = read_kafka(f"kafka://a:1/?{how}")
     of_aiokafka = aiokafka_producer(address, compression=True)
     assert (of_aiokafka["acks"], of_aiokafka["enable_idempotence"]) == (acks, idempotent)
     assert (of_aiokafka["linger_ms"], of_aiokafka["max_batch_size"]) == (5.0, 131_072)
