@@ -13,6 +13,7 @@ from pamqp import commands, constants, frame, header
 
 CHANNEL = 1
 CLOSE_LIMIT_S = 2.0
+ROOM_LIMIT_S = 1.0
 
 _GREETING = b"AMQP\x00\x00\x09\x01"
 _HEAD = Struct(">BHI")
@@ -77,6 +78,7 @@ class AmqpConnection(asyncio.Protocol):
         self._writable.set()
         self._unblocked = asyncio.Event()
         self._unblocked.set()
+        self._why_blocked = "it does not read"
         self._carrier: int = 0
         self._properties = commands.Basic.Properties()
         self._missing = 0
@@ -118,9 +120,14 @@ class AmqpConnection(asyncio.Protocol):
         return await self._answered(answer)
 
     async def room(self) -> None:
-        """Wait until the broker takes more, or is gone."""
-        await self._unblocked.wait()
-        await self._writable.wait()
+        """Wait until the broker takes more, or is gone. Raises TimeoutError, saying why where that
+        is known, when it takes nothing for ROOM_LIMIT_S."""
+        try:
+            async with asyncio.timeout(ROOM_LIMIT_S):
+                await self._unblocked.wait()
+                await self._writable.wait()
+        except TimeoutError:
+            raise TimeoutError(f"the broker takes nothing now: {self._why_blocked}") from None
 
     def write(self, frames: bytes) -> None:
         """Send frames. Raises Ended."""
@@ -218,6 +225,7 @@ class AmqpConnection(asyncio.Protocol):
     def _rare(self, method: Any) -> None:
         match method:
             case commands.Connection.Blocked():
+                self._why_blocked = method.reason or "no reason given"
                 self._unblocked.clear()
             case commands.Connection.Unblocked():
                 self._unblocked.set()

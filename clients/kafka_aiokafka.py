@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber
 
 from clients.base import PLAIN, Call, DriverError, Failure, Milestone, Sink, Wire
 from clients.kafka import (
@@ -60,7 +60,8 @@ class Outbox:
     """A producer that is replaced when it can go no further.
 
     aiokafka never gives up a message of an idempotent producer: when nothing was acknowledged for
-    DELIVERY_LIMIT_S the producer is given up instead, with all that it holds.
+    DELIVERY_LIMIT_S the producer is given up instead, with all that it holds. Nor does it take a
+    refused message's sequence number back: all that follow would be refused too.
     """
 
     def __init__(self, address: BrokerAddress, compression: bool) -> None:
@@ -69,6 +70,7 @@ class Outbox:
         self._options = aiokafka_producer(address, compression)
         self._waiting = 0
         self._heard_ns = 0
+        self._spoiled = False
         self._renewing = asyncio.Lock()
         self.producer = AIOKafkaProducer(**self._options)
 
@@ -97,9 +99,11 @@ class Outbox:
         self._waiting += 1
         sent.add_done_callback(told)
 
-    def settled(self, at_ns: int) -> None:
+    def settled(self, at_ns: int, error: BaseException | None) -> None:
         """One that was handed over is delivered or given up."""
         self._waiting -= 1
+        if isinstance(error, (MessageSizeTooLargeError, OutOfOrderSequenceNumber)):
+            self._spoiled = self._options["enable_idempotence"]
         self._heard_ns = at_ns
 
     async def look(self) -> None:
@@ -113,12 +117,13 @@ class Outbox:
 
     def _over(self) -> bool:
         task = self.producer._sender.sender_task
-        return task is None or task.done()
+        return self._spoiled or task is None or task.done()
 
     async def _renew(self) -> None:
         async with self._renewing:
             if self._over():
-                await abandon(self.producer)
+                await stop_producer(self.producer)
+                self._spoiled = False
                 self.producer = AIOKafkaProducer(**self._options)
                 await self.producer.start()
 
@@ -274,9 +279,9 @@ class KafkaAiokafka:
             self._sink.arrived(operation, self._delivered, now)
 
     def _settled(self, sent: Sent, at_ns: int) -> DriverError | None:
-        if self._outbox is not None:
-            self._outbox.settled(at_ns)
         error = sent.exception()
+        if self._outbox is not None:
+            self._outbox.settled(at_ns, error)
         return None if error is None else self._failure(error)
 
     def _failure(self, error: BaseException) -> DriverError:

@@ -255,6 +255,11 @@ def unroutable(queue: str) -> DriverError:
     return DriverError(Failure.REJECTED, f"no such queue: {queue}")
 
 
+def blocked(host: str, why: str) -> DriverError:
+    """A message that was not sent, since the broker reads none: it is low on disk or memory."""
+    return DriverError(Failure.OVERLOADED, f"{host}: {why}")
+
+
 def not_taken() -> DriverError:
     """A message that the broker could not take now (basic.nack): its queue has no leader, or is
     full."""

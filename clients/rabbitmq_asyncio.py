@@ -15,6 +15,7 @@ from clients.rabbitmq import (
     Fates,
     Message,
     RabbitmqDriver,
+    blocked,
     hosts_for,
     not_taken,
     unroutable,
@@ -92,7 +93,10 @@ class AsyncioLane:
         link = self._link
         if link is None:
             raise End(",".join(self._hosts), "the lane was closed").error
-        await link.room()
+        try:
+            await link.room()
+        except TimeoutError as error:
+            raise blocked(self._host, str(error)) from None
         frames = b"".join([self._frames(link, message) for message in messages])
         try:
             link.write(frames)

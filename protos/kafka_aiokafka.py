@@ -2,7 +2,6 @@
 cannot be used."""
 
 import asyncio
-import contextlib
 from typing import Any
 
 from aiokafka.conn import create_conn
@@ -63,8 +62,8 @@ async def abandon(producer: Any) -> None:
     await producer.client.close()
     if sending is not None:
         sending.cancel()
-        with contextlib.suppress(asyncio.CancelledError, KafkaError):
-            await sending
+        # Whatever it ends with: it may miss messages that it had under way.
+        await asyncio.gather(sending, return_exceptions=True)
 
 
 async def why(address: BrokerAddress) -> str:

@@ -67,8 +67,7 @@ class ConfluentLog:
         self._seen: dict[int, int] = {}
         self._loop = asyncio.get_running_loop()
         options = confluent_producer(address, bind.compression, WAITING)
-        # One request at a time: replies that are ready meanwhile travel together.
-        self._producing = Producing({**options, "max.in.flight": 1}, REST_S)
+        self._producing = Producing(options, REST_S)
         auto = address.commit is Commit.AUTO
         self._consumer = Consumer(
             {
