@@ -122,7 +122,7 @@ class Outbox:
     async def _renew(self) -> None:
         async with self._renewing:
             if self._over():
-                await stop_producer(self.producer)
+                await (stop_producer if self._spoiled else abandon)(self.producer)
                 self._spoiled = False
                 self.producer = AIOKafkaProducer(**self._options)
                 await self.producer.start()

@@ -18,14 +18,12 @@ from harness.rig.kafka_config import FAST_JVM, LOGGING, VENDOR_JVM, properties_o
 from harness.rig.kafka_source import classpath, find_kafka, kafka_command, obtain_kafka
 from harness.rig.kafka_wire import WireError, could_place, metadata
 from harness.rig.process import Process, Rig, RigError
-from protos.broker import read_broker
 
 __all__ = ["Kafka", "find_kafka", "kafka_command", "obtain_kafka", "start_kafka"]
 
 READY_LIMIT_S = 60.0
 ASK_AGAIN_S = 0.02
 LEADER_LIMIT_S = 10.0
-GIVEN_LIMIT_S = 10.0
 PORTS_ATTEMPTS = 5
 HOST = "127.0.0.1"
 
@@ -62,15 +60,12 @@ async def start_kafka(
     data: Path | None = None,
     properties: Mapping[str, str] | None = None,
 ) -> "Kafka":
-    """Start a cluster and wait until all of its nodes take part.
+    """Start a cluster of a source that was obtained, and wait until all of its nodes take part.
 
-    `source` was obtained; of an `address` nothing is started, but somebody must listen there.
     `fast` takes FAST_JVM. What it writes goes to a new folder below `data`, or below the system's
     temporary one. `properties` go on top of properties_of. Raises RigError with a node's last
     words.
     """
-    if source.origin == "address":
-        return await _given(rig, source)
     jvm = FAST_JVM if fast else VENDOR_JVM
     for _ in range(PORTS_ATTEMPTS):
         kafka = _placed(rig, source, nodes, jvm, data, properties_of(nodes, properties))
@@ -86,10 +81,7 @@ async def start_kafka(
 
 
 class Kafka:
-    """A cluster of the rig's own; or, without nodes, one that the user named (see broker.Broker).
-
-    Nodes are named `kafka-1`... What is not ours cannot be killed, and is never stopped or frozen.
-    """
+    """A cluster of the rig's own (see broker.Broker). Nodes are named `kafka-1`..."""
 
     part = "kafka"
 
@@ -99,8 +91,8 @@ class Kafka:
         source: Source,
         address: str,
         settings: Mapping[str, Any],
-        nodes: Sequence[_Node] = (),
-        folder: Path | None = None,
+        nodes: Sequence[_Node],
+        folder: Path,
     ) -> None:
         self.address = address
         self.source = source
@@ -122,24 +114,18 @@ class Kafka:
         await self._all_take_part("starting")
 
     async def leader(self, name: str) -> str:
-        """The node that leads partition 0 of a topic, waiting LEADER_LIMIT_S for one.
-
-        Raises RigError where there is none, or where a broker that is not ours asks who we are.
-        """
-        given = read_broker(self.address)
-        if given.user or given.tls:
-            raise RigError("kafka: the leader is asked for without a password and encryption")
-        ours = {n.number: n.host for n in self._nodes if n.runs}
-        hosts = ours.values() if self._nodes else given.hosts
+        """The node that leads partition 0 of a topic, waiting LEADER_LIMIT_S for one. Raises
+        RigError where there is none."""
+        running = {n.number: n.host for n in self._nodes if n.runs}
         try:
             async with asyncio.timeout(LEADER_LIMIT_S):
                 while True:
-                    for host in hosts:
+                    for host in running.values():
                         with contextlib.suppress(WireError):
                             view = await metadata(host, name)
                             found = view.leaders.get(name, {}).get(0, -1)
                             # A node that was killed leads until that is noticed.
-                            if found in ours or (found >= 0 and not self._nodes):
+                            if found in running:
                                 return f"kafka-{found}"
                     await asyncio.sleep(ASK_AGAIN_S)
         except TimeoutError:
@@ -182,8 +168,7 @@ class Kafka:
             await asyncio.gather(*(self._rig.kill(process) for process in running))
             await asyncio.gather(*stops)
         finally:
-            if self._folder is not None:
-                await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     def lost_a_port(self) -> bool:
         """Whether somebody else, now that it is stopped, has a port that was meant for it."""
@@ -280,23 +265,6 @@ class Kafka:
 
     def _said(self, node: _Node) -> str:
         return f": {self._rig.last_words(node.name) or 'no words'}"
-
-
-async def _given(rig: Rig, source: Source) -> Kafka:
-    """The broker that the user named. Raises RigError if nobody listens at any of its hosts."""
-    address = read_broker(source.paths["address"])
-    said = []
-    for host in address.hosts:
-        name, _, port = host.rpartition(":")
-        try:
-            async with asyncio.timeout(GIVEN_LIMIT_S):
-                _, writer = await asyncio.open_connection(name.strip("[]"), int(port))
-        except (OSError, TimeoutError) as error:
-            said.append(f"{host}: {error or 'no answer'}")
-        else:
-            writer.close()
-            return Kafka(rig, source, source.paths["address"], {})
-    raise RigError(f"kafka: nobody listens ({'; '.join(said)})")
 
 
 def _placed(

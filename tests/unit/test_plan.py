@@ -130,6 +130,14 @@ def test_a_brokers_ways_concern_only_styles_that_have_one() -> None:
     assert plan.parts == {"kafka": 3, "rabbitmq": 3, "postgres": 1}
 
 
+def test_an_unsafe_producer_is_a_matter_of_class_b() -> None:
+    broker = {"durability": ["A", "B", "D"], "safe": [True, False]}
+    plan = make_plan(scenario(styles=["kafka"], load=ONE_LOAD, broker=broker))
+    assert [cell.id.split("items-3.")[1] for cell in plan.cells] == [
+        "class-a", "class-b", "class-b.unsafe", "class-d",
+    ]  # fmt: skip
+
+
 def test_a_broker_has_the_nodes_that_its_promise_needs() -> None:
     def parts(**changes: Any) -> dict[str, int]:
         return make_plan(scenario(styles=["kafka", "rest"], **changes)).parts
