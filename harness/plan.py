@@ -205,7 +205,10 @@ def _broker_ways(scenario: Scenario, variant: Variant) -> list[BrokerWay]:
         "batch_bytes": broker.batch_bytes if kafka else [16_384],
         "replies": ["queue"] if kafka else broker.replies,
     }
-    return [BrokerWay(**dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
+    ways = [BrokerWay(**dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
+    # Classes C and D cannot be had from an unsafe producer, nor class A from a safe one.
+    safe = [way if way.durability == "B" else replace(way, safe=True) for way in ways]
+    return list(dict.fromkeys(safe))
 
 
 def _cell(scenario: Scenario, variant: Variant, load: LoadPoint, condition: Condition) -> Cell:
