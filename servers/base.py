@@ -76,9 +76,9 @@ class Drained:
 
     received: int
     """Messages with a stamp, or damaged, that it was done with."""
-    left: int
+    left: int | None
     """Messages that the broker still held for the workers when the limit was reached; 0 where all
-    is consumed."""
+    is consumed, None where the broker did not say."""
     read_again: int | None = None
     """Messages of this worker's share that a new consumer could read from the beginning, after all
     were consumed."""

@@ -172,10 +172,7 @@ class Work:
                     await self._finish(record, done)
 
     async def drain(self, how: Drain) -> Drained:
-        """See servers.base.Drain. What is read again is of this worker's own partitions.
-
-        Where the broker does not answer, more than nothing is left.
-        """
+        """See servers.base.Drain. What is read again is of this worker's own partitions."""
         loop = asyncio.get_running_loop()
         end = loop.time() + how.limit_s
         self._broker.resume()
@@ -191,7 +188,7 @@ class Work:
                 quiet_since = loop.time()
         await self._commit()
         self._note_lag()
-        left = max(1, self._left(self._broker.ends_seen(own))) if ends is None else self._left(ends)
+        left = None if ends is None else self._left(ends)
         again = None
         if how.read_again and ends is not None:
             again = await self._count(ends, how.limit_s)

@@ -92,11 +92,11 @@ class Work:
         if self._paused:
             self._paused = False
             await self._consume()
-        left, came, quiet_since = 1, self._came, loop.time()
+        left, came, quiet_since = await self._left(), self._came, loop.time()
         while (now := loop.time()) < end and now - quiet_since < QUIET_S:
             await asyncio.sleep(min(0.05, end - now))
             left = await self._left()
-            if left or self._came != came:
+            if left != 0 or self._came != came:
                 came, quiet_since = self._came, loop.time()
         await self._acknowledge()
         await self._note_lag()
@@ -179,22 +179,21 @@ class Work:
         except AMQP_ERRORS as error:
             log.warning("cannot acknowledge: %r", error)
 
-    async def _left(self) -> int:
-        """What the broker has for this worker, and what is worked on; at least 1 if unknown."""
-        held = await self._held(self._taken, 1)
-        return held + self._in_hand
+    async def _left(self) -> int | None:
+        """What the broker has for this worker, and what is worked on; None if unknown."""
+        return await self._held(self._taken)
 
     async def _note_lag(self) -> None:
-        behind = await self._held(self._share, -1)
-        if behind >= 0:
-            self._lag.append((time.monotonic_ns(), behind + self._in_hand))
+        behind = await self._held(self._share)
+        if behind is not None:
+            self._lag.append((time.monotonic_ns(), behind))
 
-    async def _held(self, partitions: Sequence[int], unknown: int) -> int:
+    async def _held(self, partitions: Sequence[int]) -> int | None:
         try:
             async with asyncio.timeout(ASK_LIMIT_S):
-                return await self._session.held(partitions)
+                return await self._session.held(partitions) + self._in_hand
         except AMQP_ERRORS:
-            return unknown
+            return None
 
     def _tell(self, update: Update) -> None:
         self._start(self._publish(JSON.encode_update(update)))

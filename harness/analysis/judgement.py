@@ -8,6 +8,7 @@ import numpy as np
 from harness.analysis.accounts import Counts
 from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Code, Reason, Verdict
+from harness.condition import counted
 from harness.results import FAILURES, Run
 
 BUSY = 0.85
@@ -35,8 +36,9 @@ def judge(
     if not trials and not reasons:
         return Verdict((Reason(Code.NOT_RUN, "the run ended before its first trial"),))
     reasons += [Reason(Code.ACCOUNTS, words) for words in counts.imbalances]
-    faulty = run.info["scenario"].get("fault") is not None
-    reasons += _failure_reasons(info, trials, counts, faulty)
+    scenario = run.info["scenario"]
+    faulty = scenario.get("fault") is not None
+    reasons += _failure_reasons(scenario, info, trials, counts)
     for trial in trials:
         reasons += [
             Reason(Code.IMPLAUSIBLE, f"trial {trial.number}: {words}")
@@ -72,8 +74,16 @@ def judge(
 
 
 def _failure_reasons(
-    info: Mapping[str, Any], trials: Sequence[TrialResult], counts: Counts, faulty: bool
+    scenario: Mapping[str, Any],
+    info: Mapping[str, Any],
+    trials: Sequence[TrialResult],
+    counts: Counts,
 ) -> list[Reason]:
+    faulty = scenario.get("fault") is not None
+    # Where messages are consumed only after the load, an acknowledgement is all that can come.
+    later = scenario.get("ingest", {}).get("consume") == "after" and any(
+        t.acked_in_window for t in trials
+    )
     reasons = []
     for word in FAILURES:
         number = sum(t.failures.get(word, 0) for t in trials)
@@ -95,8 +105,7 @@ def _failure_reasons(
             code = Code.FAULT
         reasons.append(Reason(code, f"{number} of {counts.sent} operations: {first}"))
     cut = any(reason.code is Code.CUT for reason in reasons)
-    acked = any(t.acked_in_window for t in trials)
-    if trials and not (counts.done or cut or acked):
+    if trials and not (counts.done or cut or later):
         said = f"none of {counts.planned} operations was answered rightly"
         reasons.append(Reason(Code.FAULT if faulty else Code.NO_COMPLETIONS, said))
     else:
@@ -154,18 +163,20 @@ def _ledger_reasons(trials: Sequence[TrialResult], faulty: bool) -> list[Reason]
     """What became of messages, trial by trial."""
     reasons = []
     for trial in trials:
-        if trial.seen.left:
-            said = f"trial {trial.number}: {trial.seen.left:,} messages were still at the broker"
+        left = trial.seen.left
+        if left != 0:
+            what = "not known" if left is None else counted(left, "message")
+            said = f"trial {trial.number}: left at the broker when the limit was reached: {what}"
             reasons.append(Reason(Code.UNDRAINED, said))
         kept = trial.ledger
         if kept is None:
             continue
         reasons += [Reason(Code.ACCOUNTS, f"trial {trial.number}: {w}") for w in kept.imbalances]
         told = f"trial {trial.number}: {'; '.join(kept.words)}"
-        # What is still at the broker is late, not lost.
-        if kept.lost_acknowledged > trial.seen.left:
+        # What is, or may be, still at the broker is late and not lost.
+        if left is not None and kept.lost_acknowledged > left:
             reasons.append(Reason(Code.LOST_BY_FAULT if faulty else Code.LOST, told))
-        elif kept.lost_unacknowledged > trial.seen.left:
+        elif left is not None and kept.lost_unacknowledged > left:
             reasons.append(Reason(Code.LOST_UNACKNOWLEDGED, told))
         if kept.corrupted or kept.unexpected:
             reasons.append(Reason(Code.DAMAGED, told))

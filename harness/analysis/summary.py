@@ -206,10 +206,16 @@ def _seen(run: Run, cell: str, trial: int) -> Seen:
         | _broker_memory(marks),
         wire=json.loads(said["wire"]) if "wire" in said else None,
         orders_worked=_orders_worked(events),
-        left=max((each["left"] for each in drained), default=0),
+        left=_left([each["left"] for each in drained]),
         read_again=sum(read) if (read := _told(drained, "read_again")) else None,
         lag=_total_lag([each["lag"] for each in drained]),
     )
+
+
+def _left(by_worker: Sequence[int | None]) -> int | None:
+    """Workers that compete all tell of the same messages."""
+    known = [left for left in by_worker if left is not None]
+    return max(known, default=0) if len(known) == len(by_worker) else None
 
 
 def _told(messages: Sequence[Mapping[str, Any]], name: str) -> list[int]:

@@ -29,8 +29,9 @@ class Seen:
     """See harness.observe.wire.Wire, with the instants `from` and `to`."""
     orders_worked: int | None = None
     """Orders on which the server did its work, warm-up included."""
-    left: int = 0
-    """Messages that a broker still held when its workers had drained it for as long as they may."""
+    left: int | None = 0
+    """Messages that a broker still held when its workers had drained it for as long as they may;
+    None where it did not say."""
     read_again: int | None = None
     """Messages that a further consumer could read after all were consumed."""
     lag: Sequence[tuple[int, int]] = ()

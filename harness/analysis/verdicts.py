@@ -75,9 +75,15 @@ RULES: dict[Code, tuple[Status, str]] = {
         Status.INVALID,
         "report this as a defect of orderbench, with the run's folder",
     ),
-    Code.TRIAL_FAILED: (Status.FAILED, "see the run's logs/"),
+    Code.TRIAL_FAILED: (
+        Status.FAILED,
+        "mend what the reason names (an address, a login, a topic); the run's logs/ have the rest",
+    ),
     Code.SERVER_DIED: (Status.FAILED, "see the run's logs/"),
-    Code.REJECTED: (Status.FAILED, "the service must accept the orders of the scenario"),
+    Code.REJECTED: (
+        Status.FAILED,
+        "the service must accept the orders of the scenario, and a broker messages of their size",
+    ),
     Code.DISCONNECTED: (Status.FAILED, "see whether the service restarted or refused connections"),
     Code.PROTOCOL: (Status.FAILED, "the service must answer as its style does; see the details"),
     Code.WRONG_REPLY: (
@@ -87,7 +93,7 @@ RULES: dict[Code, tuple[Status, str]] = {
     Code.NO_COMPLETIONS: (Status.FAILED, "see whether the service answers at all"),
     Code.STOPPED_ANSWERING: (
         Status.FAILED,
-        "see whether the service still runs; if it was buried under the load, a lower --rate",
+        "see whether the service, or its broker, still runs; if the load buried it, a lower --rate",
     ),
     Code.CUT: (
         Status.QUALIFIED,

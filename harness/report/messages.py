@@ -89,19 +89,26 @@ def account(trials: Iterable[TrialResult]) -> Account | None:
     read = [
         (seen.read_again, each)
         for each, seen in counted
-        if seen.read_again is not None and not seen.left
+        if seen.read_again is not None and seen.left == 0
     ]
     arrived = sum(each.arrived for _, each in read)
+    held = [_held(each, seen.left) for each, seen in counted]
+    ledgers = [each for each, _ in counted]
     return Account(
         kept,
-        sum(max(0, each.lost_acknowledged - seen.left) for each, seen in counted),
+        sum(max(0, each.lost_acknowledged - n) for each, n in zip(ledgers, held, strict=True)),
         sum(
-            max(0, each.lost_unacknowledged - max(0, seen.left - each.lost_acknowledged))
-            for each, seen in counted
+            max(0, each.lost_unacknowledged - max(0, n - each.lost_acknowledged))
+            for each, n in zip(ledgers, held, strict=True)
         ),
-        sum(seen.left for _, seen in counted),
+        sum(held),
         sum(again for again, _ in read) / arrived if arrived else None,
     )
+
+
+def _held(kept: Ledger, left: int | None) -> int:
+    """What a broker still had; all that is missing where it did not say."""
+    return kept.lost_acknowledged + kept.lost_unacknowledged if left is None else left
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,9 @@ def without(samples: Samples, rows: Sequence[int]) -> Samples:
     return replace(samples, outcome=outcome, done=done, processed=processed)
 
 
-def drained(left: int = 0, again: int | None = None, lag: Sequence[Any] = ()) -> dict[str, Any]:
+def drained(
+    left: int | None = 0, again: int | None = None, lag: Sequence[Any] = ()
+) -> dict[str, Any]:
     """What a worker said."""
     said = {"event": "drained", "received": COUNT, "left": left, "read_again": again, "lag": lag}
     return event("drained", json.dumps(said))
@@ -96,6 +98,7 @@ def cell(
     events: Sequence[dict[str, Any]] = (),
     fault: dict[str, Any] | None = None,
     model: str = "constant",
+    consume: str = "during",
 ) -> CellResult:
     """A cell of one trial."""
     info = {
@@ -125,7 +128,12 @@ def cell(
     run_info = {
         "run": "r",
         "cells": [info],
-        "scenario": {"repeats": 1, "timeout_s": 2.0, "fault": fault},
+        "scenario": {
+            "repeats": 1,
+            "timeout_s": 2.0,
+            "fault": fault,
+            "ingest": {"consume": consume},
+        },
         "placement": {"shared": False},
     }
     trials = {"c": [path] if samples is not None else []}
@@ -209,6 +217,17 @@ def test_what_is_still_at_the_broker_is_not_called_lost(tmp_path: Path) -> None:
     assert Code.LOST not in codes(result)
 
 
+def test_a_broker_that_does_not_say_what_it_holds_is_not_accused(tmp_path: Path) -> None:
+    rows = range(COUNT // 2)
+    samples = without(sent(), rows)
+    events = [drained(left=None), drained(left=0)]
+    result = cell(tmp_path, samples, taken(samples, rows), events)
+    assert Code.UNDRAINED in codes(result)
+    assert Code.LOST not in codes(result)
+    (reason,) = [r for r in result.verdict.reasons if r.code is Code.UNDRAINED]
+    assert reason.detail.endswith("limit was reached: not known")
+
+
 def test_messages_that_are_not_what_was_sent_fail_the_cell(tmp_path: Path) -> None:
     samples = sent()
     arrivals = taken(samples)
@@ -225,10 +244,15 @@ def test_an_account_of_messages_that_does_not_balance_is_a_defect(tmp_path: Path
     assert Code.ACCOUNTS in codes(result)
 
 
-def test_a_receipt_is_a_sign_of_life(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("consume", "said"), [("during", True), ("after", False)])
+def test_receipts_alone_are_enough_only_where_nothing_else_can_come(
+    tmp_path: Path, consume: str, said: bool
+) -> None:
     samples = without(sent(), range(COUNT))
-    result = cell(tmp_path, samples, taken(samples, range(COUNT)), [drained(left=COUNT)])
-    assert not {Code.NO_COMPLETIONS, Code.STOPPED_ANSWERING} & codes(result)
+    arrivals = taken(samples, range(COUNT))
+    result = cell(tmp_path, samples, arrivals, [drained(left=COUNT)], consume=consume)
+    assert (Code.NO_COMPLETIONS in codes(result)) == said
+    assert Code.STOPPED_ANSWERING not in codes(result)
 
 
 def test_a_part_that_is_not_there_skips_the_cell_with_the_reason(tmp_path: Path) -> None:
