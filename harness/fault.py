@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from harness.rig.broker import Broker
-from harness.scenario import Fault as FaultShape
+from harness.sections import Fault as FaultShape
 from protos.broker import BrokerAddress
 
 

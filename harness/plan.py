@@ -7,7 +7,8 @@ from itertools import product
 from typing import Any
 
 from harness.condition import BrokerWay, Condition, PollWay, counted
-from harness.scenario import BadInput, BurstLoad, ClosedLoad, Load, Scenario
+from harness.scenario import BadInput, Scenario
+from harness.sections import BurstLoad, ClosedLoad, Load
 from harness.variant import Variant, parse_variant
 from protos.broker import Durability
 

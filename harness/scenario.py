@@ -5,22 +5,34 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from clients import catalog
+from harness.sections import (
+    LOADS,
+    Axis,
+    BrokerShape,
+    ClosedLoad,
+    Connection,
+    Fault,
+    Gateway,
+    IngestShape,
+    Load,
+    Memory,
+    Objective,
+    OrderShape,
+    PollShape,
+    RetryShape,
+    Seconds,
+    Section,
+    ServiceTime,
+    Subscribers,
+    WireShape,
+    listed,
+)
 from harness.variant import parse_variant
-from orders.samples import orders_from_file
-from orders.validation import MAX_ATTACHMENT_BYTES
 
 
 class BadInput(Exception):
@@ -29,215 +41,6 @@ class BadInput(Exception):
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(self.problems))
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
-T = TypeVar("T")
-Axis = Annotated[list[T], BeforeValidator(_listed), Field(min_length=1)]
-"""Values that are tried one after the other; one value alone needs no list."""
-Rate = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Rates = Axis[Rate]
-Switch = Annotated[list[bool], BeforeValidator(_listed), Field(min_length=1, max_length=2)]
-
-
-class Section(BaseModel):
-    """A strict table: no unknown keys, no conversions."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class ClosedLoad(Section):
-    """`users` that each wait for their answer, think, and ask again."""
-
-    model: Literal["closed"]
-    users: Axis[Annotated[int, Field(ge=1, le=100_000)]]
-    think_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 0.0
-
-
-class ConstantLoad(Section):
-    """`rate` operations a second, evenly spaced."""
-
-    model: Literal["constant"]
-    rate: Rates
-
-
-class PoissonLoad(Section):
-    """`rate` operations a second on average, arriving independently."""
-
-    model: Literal["poisson"]
-    rate: Rates
-
-
-class BurstLoad(Section):
-    """A constant `rate`, and `burst_size` more at one instant every `every_s` seconds."""
-
-    model: Literal["burst"]
-    rate: Rates
-    burst_size: Annotated[int, Field(ge=1, le=1_000_000)]
-    every_s: Seconds
-
-
-Load = Annotated[ClosedLoad | ConstantLoad | PoissonLoad | BurstLoad, Field(discriminator="model")]
-LOADS: dict[str, type[Section]] = {
-    "closed": ClosedLoad,
-    "constant": ConstantLoad,
-    "poisson": PoissonLoad,
-    "burst": BurstLoad,
-}
-
-
-class OrderShape(Section):
-    """The orders that are placed: `items` lines each, or those of a JSON Lines `file`; and a
-    document of `attachment_bytes` with each."""
-
-    items: Axis[Annotated[int, Field(ge=1, le=10_000)]] = [3]
-    attachment_bytes: Axis[Annotated[int, Field(ge=0, le=MAX_ATTACHMENT_BYTES)]] = [0]
-    file: str | None = None
-
-    @field_validator("file")
-    @classmethod
-    def _readable(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None:
-            return None
-        path = Path((info.context or {}).get("folder", "."), value)
-        try:
-            orders_from_file(path)
-        except OSError as error:
-            raise ValueError(f"cannot read {path}: {error.strerror or error}") from None
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-        return str(path.resolve())
-
-
-WORKING = ("fixed", "exponential")
-
-
-class ServiceTime(Section):
-    """How long the service works on an order: the same draws for every style of a block."""
-
-    time: Literal["none", "fixed", "exponential"] = "none"
-    mean_ms: Annotated[
-        list[Annotated[float, Field(ge=0, le=30_000, allow_inf_nan=False)]],
-        BeforeValidator(_listed),
-        Field(min_length=1, validate_default=True),
-    ] = [0.0]
-    store: Axis[Literal["memory", "postgres"]] = ["memory"]
-
-    @field_validator("mean_ms")
-    @classmethod
-    def _fits(cls, value: list[float], info: ValidationInfo) -> list[float]:
-        time = info.data.get("time", "unknown")
-        if (time == "none" and value != [0.0]) or (time in WORKING and min(value) == 0):
-            raise ValueError('goes together with time = "fixed" or "exponential", and is above 0')
-        return value
-
-
-class Connection(Section):
-    """The same limits for every style."""
-
-    in_flight: Annotated[int, Field(ge=1, le=100_000)] = 1024
-    connections: Annotated[int, Field(ge=1, le=10_000)] = 4
-    kept: Switch = [True]
-
-
-class WireShape(Section):
-    """How styles talk, where they leave a choice; `own` is the style's own codec."""
-
-    codec: Axis[Literal["own", "json", "protobuf"]] = ["own"]
-    tls: Switch = [False]
-    compression: Switch = [False]
-
-
-class PollShape(Section):
-    """How styles that poll do it; see clients.base.Poll."""
-
-    policy: Axis[Literal["fixed", "backoff", "long"]] = ["fixed"]
-    interval_ms: Axis[Annotated[float, Field(ge=1, le=60_000, allow_inf_nan=False)]] = [100.0]
-    longest_ms: Annotated[float, Field(ge=1, le=60_000, allow_inf_nan=False)] = 2000.0
-
-
-class Subscribers(Section):
-    """Who watches: how many, and how many of them take nothing from their connections."""
-
-    subscribers: Axis[Annotated[int, Field(ge=1, le=5_000)]] = [1]
-    stalled: Axis[Annotated[int, Field(ge=0, le=5_000)]] = [0]
-
-
-class Gateway(Section):
-    """What stands between client and server: a relay that cuts connections on which nothing moved
-    for `cuts_idle_s` seconds; 0 for nothing."""
-
-    cuts_idle_s: Axis[Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]] = [0.0]
-
-
-class Memory(Section):
-    """What a repeat is known by (P1); see Condition.remember."""
-
-    remember: Axis[Literal["nothing", "keys", "requests", "gateway", "redis"]] = ["keys"]
-
-
-class RetryShape(Section):
-    """How often a call that does not answer is made, each time but the last for `timeout_s`."""
-
-    attempts: Annotated[int, Field(ge=1, le=100)] = 1
-    timeout_s: Seconds = 1.0
-
-
-Count = Annotated[int, Field(ge=1, le=1000)]
-
-
-class BrokerShape(Section):
-    """How styles that have a broker use it; see protos.broker.BrokerAddress. `workers` share the
-    orders. A broker has the nodes that its durability needs, or more where that is asked for; it
-    carries load for `warm_up_s` before the first trial, which is thrown away. `boot = "fast"`
-    starts Kafka with little of the JVM: for a smoke test, never for figures."""
-
-    durability: Axis[Literal["A", "B", "C", "D"]] = ["B"]
-    partitions: Axis[Count] = [4]
-    workers: Axis[Annotated[int, Field(ge=1, le=64)]] = [1]
-    prefetch: Axis[Annotated[int, Field(ge=1, le=100_000)]] = [100]
-    commit: Axis[Literal["batch", "each", "auto"]] = ["batch"]
-    safe: Switch = [True]
-    linger_ms: Axis[Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]] = [0.0]
-    batch_bytes: Axis[Annotated[int, Field(ge=1, le=8 * 2**20)]] = [16_384]
-    replies: Axis[Literal["queue", "direct"]] = ["queue"]
-    kafka_nodes: Literal[1, 3] = 1
-    rabbitmq_nodes: Literal[1, 3] = 1
-    warm_up_s: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] = 4.0
-    boot: Literal["usual", "fast"] = "usual"
-
-
-class IngestShape(Section):
-    """What `ingest` sends: messages about `keys` orders in turn. Workers `consume` during the load,
-    or after it; what is left is drained, for `drain_limit_s` at most; with `read_again` a further
-    consumer then reads what the broker still has."""
-
-    keys: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
-    consume: Literal["during", "after"] = "during"
-    drain_limit_s: Seconds = 60.0
-    read_again: bool = False
-
-
-class Fault(Section):
-    """What happens to a broker `at_s` seconds after the start of every trial: the `leader` of the
-    first partition is killed (SIGKILL); with `wipe` its folder is removed too. It is started again
-    `back_s` seconds later."""
-
-    kill: Literal["leader"]
-    at_s: Seconds
-    back_s: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] = 0.5
-    wipe: bool = False
-
-
-class Objective(Section):
-    """What a user of the service would call fast enough."""
-
-    percentile: Annotated[float, Field(gt=0, lt=100, allow_inf_nan=False)] = 99
-    latency_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _variant(text: str) -> str:
@@ -360,7 +163,7 @@ def _apply(raw: dict[str, Any], overrides: dict[str, Any]) -> tuple[list[str], d
         match option:
             case "--rate" | "--users":
                 key = option.removeprefix("--")
-                loads = [x for x in _listed(raw.get("load", [])) if isinstance(x, dict)]
+                loads = [x for x in listed(raw.get("load", [])) if isinstance(x, dict)]
                 closed = option == "--users"
                 fitting = [x for x in loads if (x.get("model") == "closed") == closed]
                 if not fitting:

@@ -33,7 +33,7 @@ _INSTALLED = f"kafka-{VERSION}-{hashlib.sha256(repr(COORDINATES).encode()).hexdi
 _CHECKPOINT = "bootstrap.checkpoint"
 
 _POM = """\
-<project xmlns="http://maven.apache.org/POM/4.0.0">
+<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>orderbench</groupId>
   <artifactId>kafka</artifactId>

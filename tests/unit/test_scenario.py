@@ -9,7 +9,8 @@ import pytest
 from clients import catalog
 from harness.cli.paths import SCENARIOS, scenario_path
 from harness.cli.run import number, numbers
-from harness.scenario import BadInput, BurstLoad, ClosedLoad, load_scenario
+from harness.scenario import BadInput, load_scenario
+from harness.sections import BurstLoad, ClosedLoad
 
 GOOD = """
 question = "?"
