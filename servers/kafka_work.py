@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -22,7 +21,7 @@ from protos.codecs import JSON
 from protos.kafka import Headers, context_of, read_reply_to, text
 from protos.stamp import STAMP
 from servers.base import Bind, Desk, Drain, Drained
-from servers.worker import Worker
+from servers.worker import Worker, changes_wanted, every
 
 HEARTBEAT_MS = 300
 SESSION_MS = 10_000
@@ -119,9 +118,9 @@ class Work:
 
     def begin(self) -> None:
         """Start what runs beside the work."""
-        self._timers.append(asyncio.create_task(_every(LAG_EVERY_S, self._note_lag)))
+        self._timers.append(asyncio.create_task(every(LAG_EVERY_S, self._note_lag)))
         if self._address.commit is Commit.BATCH:
-            self._timers.append(asyncio.create_task(_every(COMMIT_EVERY_S, self._commit)))
+            self._timers.append(asyncio.create_task(every(COMMIT_EVERY_S, self._commit)))
         if changes_wanted():
             self._watchers.append(self._tell)
 
@@ -283,18 +282,3 @@ class Work:
     def _note_lag(self) -> None:
         behind = self._left(self._broker.ends_seen(list(self._done)))
         self._lag.append((time.monotonic_ns(), behind))
-
-
-def changes_wanted() -> bool:
-    """Whether somebody will watch: a broker cannot tell, so whoever starts a worker does."""
-    return os.environ.get("ORDERBENCH_CHANGES") == "1"
-
-
-async def _every(
-    interval_s: float, action: Callable[[], None] | Callable[[], Awaitable[None]]
-) -> None:
-    while True:
-        await asyncio.sleep(interval_s)
-        awaited = action()
-        if awaited is not None:
-            await awaited

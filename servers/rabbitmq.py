@@ -9,9 +9,8 @@ exchange. A worker that loses its connection makes another, at the next host if 
 
 import asyncio
 import logging
-import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 from aiormq.abc import DeliveredMessage
@@ -25,7 +24,7 @@ from protos.rabbitmq import bytes_of, context_of, read_rabbitmq
 from protos.stamp import STAMP
 from servers.base import Bind, Desk, Drain, Drained, Listening
 from servers.rabbitmq_session import AMQP_ERRORS, OPEN_LIMIT_S, Session, read_again
-from servers.worker import Answer, Worker
+from servers.worker import Answer, Worker, changes_wanted, every
 
 LAG_EVERY_S = 0.25
 QUIET_S = 1.0
@@ -70,8 +69,8 @@ class Work:
             await self._session.close()
             raise
         self._start(self._stay_connected())
-        self._start(_every(COMMIT_EVERY_S, self._acknowledge))
-        self._start(_every(LAG_EVERY_S, self._note_lag))
+        self._start(every(COMMIT_EVERY_S, self._acknowledge))
+        self._start(every(LAG_EVERY_S, self._note_lag))
         if changes is not None:
             self._watchers.append(self._tell)
 
@@ -209,17 +208,6 @@ class Work:
         task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def changes_wanted() -> bool:
-    """Whether somebody will watch: a broker cannot tell, so whoever starts a worker does."""
-    return os.environ.get("ORDERBENCH_CHANGES") == "1"
-
-
-async def _every(interval_s: float, action: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        await asyncio.sleep(interval_s)
-        await action()
 
 
 async def start(desk: Desk, bind: Bind) -> Listening:

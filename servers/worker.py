@@ -1,6 +1,9 @@
 """What a worker does with a message, whatever broker it came from."""
 
+import asyncio
+import os
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from orders.errors import OrderError
@@ -64,3 +67,19 @@ class Worker:
 def codec_for(media_type: str) -> Codec:
     """The codec of a message; JSON where none is named."""
     return BY_MEDIA_TYPE.get(media_type, JSON)
+
+
+def changes_wanted() -> bool:
+    """Whether somebody will watch: a broker cannot tell, so whoever starts a worker does."""
+    return os.environ.get("ORDERBENCH_CHANGES") == "1"
+
+
+async def every(
+    interval_s: float, action: Callable[[], None] | Callable[[], Awaitable[None]]
+) -> None:
+    """Do something again and again, first after `interval_s` seconds, until cancelled."""
+    while True:
+        await asyncio.sleep(interval_s)
+        awaited = action()
+        if awaited is not None:
+            await awaited
