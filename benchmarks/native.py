@@ -24,6 +24,7 @@ END_LIMIT_S = 120.0
 """For a tool to end, on top of the time that it shall run."""
 
 _SECOND = re.compile(r"^\d+ records sent, ([\d.]+) records/sec .* max latency\.$", re.MULTILINE)
+_WHOLE = re.compile(r"^\d+ records sent, ([\d.]+) records/sec .* 99th, .*$", re.MULTILINE)
 _INTERVAL = re.compile(
     r"time ([\d.]+) s,.* returned: (\d+) msg/s, confirmed: (\d+) msg/s, nacked: (\d+) msg/s,"
     r" min/median/75th/95th/99th confirm latency: \d+/(\d+)/"
@@ -74,6 +75,17 @@ def rates(said: str, after_s: int) -> list[float]:
     if not found:
         raise RuntimeError(f"ProducerPerformance ended within {after_s + 1} s:\n{said}")
     return found
+
+
+def whole_rate(said: str) -> float:
+    """ProducerPerformance's own figure: records a second from its start to its end.
+
+    Raises RuntimeError where there is none.
+    """
+    found = _WHOLE.search(said)
+    if found is None:
+        raise RuntimeError(f"ProducerPerformance did not end:\n{said}")
+    return float(found[1])
 
 
 def perf_test(

@@ -12,6 +12,7 @@ from benchmarks.native import (
     producer_performance,
     producer_settings,
     rates,
+    whole_rate,
 )
 from benchmarks.rounds import Line
 from harness.rig.broker import Source
@@ -50,6 +51,12 @@ def said(*intervals: str) -> str:
 def test_seconds_of_the_warm_up_do_not_count_nor_does_the_summary() -> None:
     assert rates(f"{SECONDS}{SUMMARY}\n", 0) == [100.5, 300.5, 500.5]
     assert rates(f"{SECONDS}{SUMMARY}\n", 1) == [300.5, 500.5]
+
+
+def test_the_tools_own_figure_is_the_one_in_its_last_line() -> None:
+    assert whole_rate(f"{SECONDS}{SUMMARY}\n") == 62942.56491
+    with pytest.raises(RuntimeError, match="did not end"):
+        whole_rate(SECONDS)
 
 
 @pytest.mark.parametrize("words", ["", SUMMARY, SECONDS])
