@@ -176,8 +176,8 @@ class Work:
         end = loop.time() + how.limit_s
         self._broker.resume()
         own = sorted(self._done)
-        quiet_since = loop.time()
-        ends = await self._ends(own)
+        # In this order: where the answer took long, nothing was seen to be quiet meanwhile.
+        ends, quiet_since = await self._ends(own), loop.time()
         while (now := loop.time()) < end and now - quiet_since < QUIET_S:
             await asyncio.sleep(min(0.05, end - now))
             before = ends
