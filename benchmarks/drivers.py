@@ -22,6 +22,7 @@ from harness.analysis.trial import summarize_trial
 from harness.rig.placement import this_machine
 from harness.rig.process import Rig
 from harness.rig.server import Server, Serving, start_server
+from harness.variant import Variant
 from orders.samples import sample_orders
 from protos.http import ORDERS_PATH
 
@@ -80,23 +81,23 @@ async def main() -> int:
     parser.add_argument("--only", help="styles, by comma")
     options = parser.parse_args()
     wanted = options.only.split(",") if options.only else catalog.styles()
-    entries = [e for e in catalog.ENTRIES if e.server and e.style in wanted]
+    entries = [e for e in catalog.ENTRIES if e.server and not e.null and e.style in wanted]
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "orders.lua")
         script.write_text(wrk_script())
         async with Rig(Path(folder)) as rig:
             servers: dict[str, Server] = {}
             for entry in entries:
-                if entry.style not in servers:
-                    servers[entry.style] = await start_server(
-                        rig, Serving(entry.style), this_machine().server
+                if entry.talks_to not in servers:
+                    servers[entry.talks_to] = await start_server(
+                        rig, Serving(entry.talks_to), this_machine().server
                     )
 
             def driver(entry: catalog.Entry) -> Measure:
                 spec = replace(
                     SPEC,
                     driver=entry.driver,
-                    target=servers[entry.style].address,
+                    target=servers[entry.talks_to].address,
                     load=replace(SPEC.load, model="closed", users=IN_FLIGHT),
                     duration_s=options.seconds,
                 )
@@ -107,7 +108,7 @@ async def main() -> int:
 
                 return measure
 
-            measures = {f"{e.style}:{e.client}": driver(e) for e in entries}
+            measures = {Variant(entry).name: driver(entry) for entry in entries}
             count = 0
 
             async def with_wrk() -> float:

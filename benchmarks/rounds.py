@@ -44,3 +44,23 @@ async def interleaved(measures: Mapping[str, Measure], rounds: int) -> dict[str,
 def ratio(of: Line, to: Line) -> Line:
     """Round by round, so that what the machine did to both cancels out."""
     return Line(tuple(a / b for a, b in zip(of.values, to.values, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What an issue asks of the ratio of two figures; nothing, where neither limit is set."""
+
+    of: str
+    to: str
+    least: float = 0.0
+    most: float = float("inf")
+
+    def words(self, lines: Mapping[str, Line]) -> str:
+        """The ratio and the requirement."""
+        found = ratio(lines[self.of], lines[self.to])
+        met = self.least <= found.median <= self.most
+        asked = ""
+        if self.least or self.most < float("inf"):
+            limit = f"at least {self.least:g}" if self.least else f"at most {self.most:g}"
+            asked = f"({limit}: {'met' if met else 'MISSED'})"
+        return f"{self.of} / {self.to}: {found.words(asked, 2)}"

@@ -15,6 +15,10 @@ class Entry:
     none but Python's own; `server` is empty for a style without a server. `driver` is
     `module:Class`. A style's server is the module of its name in servers/. `lacks` names what the
     style or the library cannot do, of ABILITIES, with the reason.
+
+    `asyncio` marks a raw floor, on either side: the protocol without a library around it. `null` on
+    both sides is no way to place an order: what passes between them is as long as an order and its
+    answer, and nothing is read or done. It shows what the protocol alone costs.
     """
 
     style: str
@@ -26,10 +30,23 @@ class Entry:
     per_lane: int = 1
     """Connections that a lane holds."""
     speaks: str = ""
-    """The style whose server it talks to, where that is not its own."""
+    """The server that it talks to, by its name in servers/, where that is not the style's."""
     broker: str = ""
     """What stands between it and its server: `kafka` or `rabbitmq`; empty for nothing."""
+    family: str = "sync"
+    """`sync`, `async` or `broker`: what is as noisy as each other. Empty for what places no order,
+    and is compared with none."""
     lacks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def talks_to(self) -> str:
+        """The server that it talks to, as `python -m servers` takes it."""
+        return self.speaks or self.style
+
+    @property
+    def null(self) -> bool:
+        """Whether nothing is read or done on either side."""
+        return self.server == "null"
 
 
 ABILITIES = ("tls", "compression", "protobuf", "json", "gateway", "notices_death")
@@ -37,6 +54,15 @@ ABILITIES = ("tls", "compression", "protobuf", "json", "gateway", "notices_death
 gateway that remembers. `notices_death`: an operation that waits fails when its server is gone."""
 
 NO_GATEWAY = {"gateway": "the gateway of P1 speaks HTTP/1.1 request and reply"}
+
+NOT_PACKED = {"compression": "a raw floor sends what it has", **NO_GATEWAY}
+
+NOTHING_DONE = {
+    "compression": "there is nothing to be packed",
+    "json": "nothing is written or read",
+    "protobuf": "nothing is written or read",
+    "gateway": "there is nothing to be remembered",
+}
 
 AT_A_BROKER = {
     "tls": "the brokers that a run starts do not encrypt; give the address of one that does",
@@ -47,9 +73,56 @@ AT_A_BROKER = {
 ENTRIES = (
     Entry("rest", "aiohttp", "clients.rest_aiohttp:RestAiohttp", "fastapi"),
     Entry("rest", "httpx", "clients.rest_httpx:RestHttpx", "fastapi"),
+    Entry("rest", "asyncio", "clients.rest_asyncio:RestAsyncio", "fastapi"),
+    Entry("rest", "aiohttp", "clients.rest_aiohttp:RestAiohttp", "asyncio", speaks="rest-asyncio"),
+    Entry("rest", "httpx", "clients.rest_httpx:RestHttpx", "asyncio", speaks="rest-asyncio"),
+    Entry("rest", "asyncio", "clients.rest_asyncio:RestAsyncio", "asyncio", speaks="rest-asyncio"),
+    Entry(
+        "rest",
+        "null",
+        "clients.null:RestNull",
+        "null",
+        operations=("place",),
+        speaks="rest-null",
+        family="",
+        lacks=NOTHING_DONE,
+    ),
     Entry("rest-h2", "h2", "clients.rest_h2:RestH2", "hypercorn", lacks=NO_GATEWAY),
     Entry("rest-h2", "httpx", "clients.rest_httpx:RestHttpxH2", "hypercorn", lacks=NO_GATEWAY),
     Entry("grpc-unary", "grpcio", "clients.grpc_unary:GrpcUnary", "grpcio", lacks=NO_GATEWAY),
+    Entry(
+        "grpc-unary",
+        "asyncio",
+        "clients.grpc_unary_asyncio:GrpcUnaryAsyncio",
+        "grpcio",
+        lacks=NOT_PACKED,
+    ),
+    Entry(
+        "grpc-unary",
+        "grpcio",
+        "clients.grpc_unary:GrpcUnary",
+        "asyncio",
+        speaks="grpc-unary-asyncio",
+        lacks=NOT_PACKED,
+    ),
+    Entry(
+        "grpc-unary",
+        "asyncio",
+        "clients.grpc_unary_asyncio:GrpcUnaryAsyncio",
+        "asyncio",
+        speaks="grpc-unary-asyncio",
+        lacks=NOT_PACKED,
+    ),
+    Entry(
+        "grpc-unary",
+        "null",
+        "clients.null:GrpcUnaryNull",
+        "null",
+        operations=("place",),
+        speaks="grpc-unary-null",
+        family="",
+        lacks=NOTHING_DONE,
+    ),
     Entry(
         "grpc-stream",
         "grpcio",
@@ -67,12 +140,49 @@ ENTRIES = (
         lacks=NO_GATEWAY,
     ),
     Entry(
+        "websocket",
+        "asyncio",
+        "clients.websocket_asyncio:WebSocketAsyncio",
+        "websockets",
+        operations=("place", "job", "watch"),
+        lacks=NOT_PACKED,
+    ),
+    Entry(
+        "websocket",
+        "websockets",
+        "clients.websocket:WebSocket",
+        "asyncio",
+        operations=("place", "job", "watch"),
+        speaks="websocket-asyncio",
+        lacks=NOT_PACKED,
+    ),
+    Entry(
+        "websocket",
+        "asyncio",
+        "clients.websocket_asyncio:WebSocketAsyncio",
+        "asyncio",
+        operations=("place", "job", "watch"),
+        speaks="websocket-asyncio",
+        lacks=NOT_PACKED,
+    ),
+    Entry(
+        "websocket",
+        "null",
+        "clients.null:WebSocketNull",
+        "null",
+        operations=("place",),
+        speaks="websocket-null",
+        family="",
+        lacks=NOTHING_DONE,
+    ),
+    Entry(
         "rest-poll",
         "aiohttp",
         "clients.rest_poll:RestPoll",
         "fastapi",
         operations=("place", "job", "watch"),
         polls=True,
+        family="async",
     ),
     Entry(
         "sse",
@@ -81,6 +191,7 @@ ENTRIES = (
         "fastapi",
         operations=("place", "job", "watch"),
         per_lane=2,
+        family="async",
         lacks={"gateway": "the gateway of P1 does not pass on an answer before it is whole"},
     ),
     Entry(
@@ -96,6 +207,7 @@ ENTRIES = (
         "aiohttp",
         "clients.webhook:Webhook",
         "fastapi",
+        family="async",
         lacks={"notices_death": "it holds no connection while it waits"},
     ),
     Entry(
@@ -105,6 +217,7 @@ ENTRIES = (
         "aiokafka",
         operations=("place", "job", "ingest", "watch"),
         broker="kafka",
+        family="broker",
         lacks=AT_A_BROKER,
     ),
     Entry(
@@ -115,6 +228,7 @@ ENTRIES = (
         operations=("place", "job", "ingest"),
         speaks="kafka-confluent",
         broker="kafka",
+        family="broker",
         lacks=AT_A_BROKER,
     ),
     Entry(
@@ -124,6 +238,7 @@ ENTRIES = (
         "aio-pika",
         operations=("place", "job", "ingest", "watch"),
         broker="rabbitmq",
+        family="broker",
         lacks={"compression": "AMQP has none", **AT_A_BROKER},
     ),
     Entry(
@@ -133,9 +248,10 @@ ENTRIES = (
         "aio-pika",
         operations=("place", "job", "ingest"),
         broker="rabbitmq",
+        family="broker",
         lacks={"compression": "AMQP has none", **AT_A_BROKER},
     ),
-    Entry("noop", "none", "clients.noop:Noop", "", operations=("place",)),
+    Entry("noop", "none", "clients.noop:Noop", "", operations=("place",), family=""),
 )
 
 

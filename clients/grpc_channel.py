@@ -5,9 +5,9 @@ from pathlib import Path
 
 import grpc
 
-from clients.base import Call, DriverError, Failure, Wire, refused
+from clients.base import Call, DriverError, Failure, Wire
+from clients.grpc_status import failure_by
 from protos.frames import MAX_FRAME_BYTES
-from protos.problems import TABLE, Problem
 from protos.rpc import PROBLEM, REQUEST_ID, TRACEPARENT
 
 OPTIONS = [
@@ -60,17 +60,6 @@ def metadata_of(call: Call) -> tuple[tuple[str, str], ...] | None:
 
 def failure_of(error: grpc.aio.AioRpcError) -> DriverError:
     """What a call's status means."""
-    details = error.details() or error.code().name
-    for key, value in error.trailing_metadata() or ():
-        if key == PROBLEM and value in TABLE:
-            return refused(Problem(str(value), details))
-    match error.code():
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
-            return DriverError(Failure.DISCONNECTED, details)
-        case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            # The library itself refuses what is too long, by this status and these words alone.
-            if "larger than max" in details:
-                return DriverError(Failure.REJECTED, details, "too_large")
-            return DriverError(Failure.OVERLOADED, details)
-        case _:
-            return DriverError(Failure.PROTOCOL, f"{error.code().name}: {details}")
+    metadata = dict(error.trailing_metadata() or ())
+    status = error.code().name
+    return failure_by(status, error.details() or status, str(metadata.get(PROBLEM, "")))

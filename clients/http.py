@@ -5,6 +5,7 @@ import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import aiohttp
 from yarl import URL
@@ -13,6 +14,9 @@ from clients.base import DriverError, Failure, Wire
 from clients.encryption import client_context
 from protos.codec import Codec
 from protos.codecs import JSON
+
+if TYPE_CHECKING:
+    from aiohttp.client import _RequestContextManager
 
 IDLE_LIMIT_S = 3600.0
 LARGE_BODY_BYTES = 2**20
@@ -52,8 +56,15 @@ class HttpLanes:
         """One exchange. Raises DriverError when there is no whole response."""
         if body is not None and self._wire.compression:
             body = gzip.compress(body)
-        async with self.stream(lane, method, path, body, headers) as response:
-            return Answer(response.status, response.headers, await response.read())
+        try:
+            response = await self._request(lane, method, path, body, headers)
+            try:
+                return Answer(response.status, response.headers, await response.read())
+            except BaseException:
+                response.close()
+                raise
+        except _ERRORS as error:
+            raise _failure(error) from None
 
     @asynccontextmanager
     async def stream(
@@ -65,6 +76,20 @@ class HttpLanes:
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A response whose body is read inside. Raises DriverError, also for what breaks there."""
+        try:
+            async with self._request(lane, method, path, body, headers) as response:
+                yield response
+        except _ERRORS as error:
+            raise _failure(error) from None
+
+    def _request(
+        self,
+        lane: int,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+    ) -> "_RequestContextManager":
         url = self._urls.get(path)
         if url is None:
             url = URL(self._base + path)
@@ -72,15 +97,9 @@ class HttpLanes:
                 self._urls[path] = url
         large = body is not None and len(body) > LARGE_BODY_BYTES
         data = io.BytesIO(body or b"") if large else body
-        try:
-            async with self._session(lane).request(
-                method, url, data=data, headers=headers, allow_redirects=False
-            ) as response:
-                yield response
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
-            raise DriverError(Failure.DISCONNECTED, _words(error)) from None
-        except aiohttp.ClientError as error:
-            raise DriverError(Failure.PROTOCOL, _words(error)) from None
+        return self._session(lane).request(
+            method, url, data=data, headers=headers, allow_redirects=False
+        )
 
     async def drop(self, lane: int) -> None:
         """Give a lane's connection back."""
@@ -113,5 +132,10 @@ class HttpLanes:
         return session
 
 
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+_ERRORS = (aiohttp.ClientError, OSError)
+
+
+def _failure(error: aiohttp.ClientError | OSError) -> DriverError:
+    lost = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError)
+    failure = Failure.DISCONNECTED if isinstance(error, lost) else Failure.PROTOCOL
+    return DriverError(failure, str(error) or type(error).__name__)

@@ -4,7 +4,7 @@ Says what it does as JSON lines on standard output: `ready` with its address onc
 `stopped` with what its garbage collector cost when it ends. A style that takes its orders from a
 broker finds the broker's address in the environment, ORDERBENCH_BROKER, since it may hold a secret;
 it is told to `drain` (servers.base.Drain) by a line of standard input, and says `drained`. Where it
-keeps orders and answers: servers.remembering.
+keeps orders and answers: servers.remembering; how it works on orders: servers.working.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from typing import Any
 from servers.base import Bind, Desk, Drain, Listening
 from servers.lines import GcPauses, add_bind, bind_of, end_wanted, run, say
 from servers.remembering import add_remembering, answers_of, service_of
+from servers.working import add_working
 
 
 async def serve(style: str, bind: Bind, options: argparse.Namespace) -> None:
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("style")
     add_bind(parser)
     parser.add_argument("--compression", action="store_true", help="the protocol's own")
-    parser.add_argument("--service-time-ms", type=float, default=0.0)
+    add_working(parser)
     add_remembering(parser)
     parser.add_argument(
         "--trace",

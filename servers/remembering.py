@@ -16,6 +16,7 @@ from orders.service import OrderService
 from orders.store import ForgetfulStore, MemoryStore
 from patterns.durable import DurableOrderService, unique_ids
 from patterns.remembered import Answers, MemoryAnswers
+from servers.working import queue_of
 
 POSTGRES, REDIS = "ORDERBENCH_POSTGRES", "ORDERBENCH_REDIS"
 
@@ -46,12 +47,12 @@ def add_remembering(parser: argparse.ArgumentParser) -> None:
 @asynccontextmanager
 async def service_of(options: argparse.Namespace) -> AsyncIterator[OrderService]:
     """The order service over its store. Raises SystemExit and Refusal."""
-    service_time_s = options.service_time_ms / 1e3
+    service_time_s, queue = options.service_time_ms / 1e3, queue_of(options)
     if options.store == "memory":
         store = ForgetfulStore() if options.remember == "nothing" else MemoryStore()
         # Answers that outlive the process name orders by ids that another's must not have.
         ids = unique_ids() if options.remember == "redis" else "o-"
-        yield OrderService(store, service_time_s, ids=ids)
+        yield OrderService(store, service_time_s, ids=ids, queue=queue)
         return
     if options.remember == "nothing":
         raise SystemExit("--store postgres remembers: it goes with --remember keys or requests")
@@ -62,7 +63,7 @@ async def service_of(options: argparse.Namespace) -> AsyncIterator[OrderService]
     ledger = PostgresLedger(os.environ[POSTGRES], options.namespace)
     try:
         await ledger.open()
-        yield DurableOrderService(ledger, service_time_s)
+        yield DurableOrderService(ledger, service_time_s, queue=queue)
     finally:
         ledger.close()
 

@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from clients import catalog
 from clients.base import Call, DriverError, Failure, Places, Poll, Wire
 from clients.catalog import Entry
-from harness.observe.wire import moved, sockets
+from harness.observe.sock_diag import ESTABLISHED, Socket, dump
 from harness.rig.authority import Certificates, make_authority
 from harness.rig.process import Rig
 from harness.rig.server import Server, Serving, start_server
@@ -58,15 +58,20 @@ def with_attachment(attachment: bytes) -> Order:
 async def bytes_to(server: Server, driver: Places, wanted: Order, number: int) -> int:
     """Place an order; what its exchange brought to the server's port, in bytes."""
     port = int(server.address.rsplit(":", 1)[1])
-    before = sockets({port})
+    before = {each.cookie: each.traffic.bytes_received for each in accepted(port)}
     assert (await driver.place(0, wanted, Call(number))).total_cents == total_cents(wanted)
-    return moved(before, sockets({port})).bytes_to_server
+    return sum(each.traffic.bytes_received - before.get(each.cookie, 0) for each in accepted(port))
+
+
+def accepted(port: int) -> list[Socket]:
+    """The connections that stand at a port of this machine."""
+    return [each for each in dump() if each.local[1] == port and each.state == ESTABLISHED]
 
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_each_codec_carries_orders(entry: Entry, serve: Serve, run: Run, codec: str) -> None:
     needs(entry, codec)
-    server = serve(entry.speaks or entry.style, 0.0)
+    server = serve(entry.talks_to, 0.0)
 
     async def case() -> None:
         async with talking(entry, server, Wire(codec)) as driver:
@@ -84,7 +89,7 @@ def test_each_codec_carries_orders(entry: Entry, serve: Serve, run: Run, codec: 
 @pytest.mark.parametrize("codec", CODECS)
 def test_each_codec_carries_a_document(direct: Entry, serve: Serve, run: Run, codec: str) -> None:
     needs(direct, codec)
-    server = serve(direct.style, 0.0)
+    server = serve(direct.talks_to, 0.0)
 
     async def case() -> None:
         async with talking(direct, server, Wire(codec)) as driver:
@@ -108,7 +113,7 @@ def test_compression_carries_the_same_in_fewer_bytes(
 ) -> None:
     needs(direct, codec)
     needs(direct, "compression")
-    plain, packing = serve(direct.style, 0.0), serve(direct.style, 0.0, compression=True)
+    plain, packing = serve(direct.talks_to, 0.0), serve(direct.talks_to, 0.0, compression=True)
 
     async def case() -> None:
         async with (
@@ -132,7 +137,7 @@ def test_compression_carries_the_same_in_fewer_bytes(
 
 def test_a_server_that_compresses_serves_who_does_not(entry: Entry, serve: Serve, run: Run) -> None:
     needs(entry, "compression")
-    server = serve(entry.speaks or entry.style, 0.0, compression=True)
+    server = serve(entry.talks_to, 0.0, compression=True)
 
     async def case() -> None:
         async with talking(entry, server, Wire()) as driver:
@@ -181,7 +186,7 @@ def test_orders_travel_encrypted(
     direct: Entry, serve: Serve, run: Run, authority: Certificates
 ) -> None:
     needs(direct, "tls")
-    server = encrypting(serve, direct.style, authority)
+    server = encrypting(serve, direct.talks_to, authority)
 
     async def case() -> None:
         async with talking(direct, server, Wire(ca=str(authority.ca)), lanes=2) as driver:
@@ -199,7 +204,7 @@ def test_who_does_not_trust_the_server_does_not_talk_to_it(
     direct: Entry, serve: Serve, run: Run, authority: Certificates
 ) -> None:
     needs(direct, "tls")
-    server = encrypting(serve, direct.style, authority)
+    server = encrypting(serve, direct.talks_to, authority)
 
     async def case(wire: Wire, target: str) -> None:
         driver = make(direct)
@@ -219,30 +224,30 @@ def test_who_does_not_trust_the_server_does_not_talk_to_it(
 
 
 def test_a_lane_that_was_dropped_can_be_used_again(direct: Entry, serve: Serve, run: Run) -> None:
-    server = serve(direct.style, 0.0)
+    server = serve(direct.talks_to, 0.0)
     port = int(server.address.rsplit(":", 1)[1])
 
     async def case() -> None:
-        await until("nobody is connected", lambda: not sockets({port}))
+        await until("nobody is connected", lambda: not accepted(port))
         async with talking(direct, server, Wire(), lanes=2) as driver:
             for lane in range(2):
                 await driver.place(lane, order(key()), Call(lane))
-            both = len(sockets({port}))
+            both = len(accepted(port))
             await driver.drop(0)
-            await until("its connection is given back", lambda: len(sockets({port})) == both // 2)
+            await until("its connection is given back", lambda: len(accepted(port)) == both // 2)
             await driver.drop(0)
             await driver.drop(7)
             await driver.place(1, order(key()), Call(2))
-            assert len(sockets({port})) == both // 2
+            assert len(accepted(port)) == both // 2
             await driver.place(0, order(key()), Call(3))
-            assert len(sockets({port})) == both
-        await until("nobody is connected", lambda: not sockets({port}))
+            assert len(accepted(port)) == both
+        await until("nobody is connected", lambda: not accepted(port))
 
     run(case())
 
 
 def test_a_lane_lasts(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.speaks or entry.style, 0.0)
+    server = serve(entry.talks_to, 0.0)
 
     async def case() -> None:
         async with talking(entry, server, Wire(poll=Poll("long"))) as driver:
@@ -260,7 +265,7 @@ def test_a_lane_lasts(entry: Entry, serve: Serve, run: Run) -> None:
 
 def test_a_server_stops_with_orders_under_way(direct: Entry, rig: Rig, run: Run) -> None:
     async def case() -> None:
-        server = await start_server(rig, Serving(direct.style, 600_000.0))
+        server = await start_server(rig, Serving(direct.talks_to, 600_000.0))
         sink = ListSink()
         async with opened(direct, server.address, sink=sink) as driver:
             asking = [asyncio.create_task(driver.place(n, order(key()), Call(n))) for n in range(2)]

@@ -68,7 +68,7 @@ def connections(pid: int) -> int:
 def test_an_order_is_confirmed_at_its_price(
     entry: Entry, serve: Serve, run: Run, items: int
 ) -> None:
-    server = serve(entry.speaks or entry.style, 0.0)
+    server = serve(entry.talks_to, 0.0)
 
     async def case() -> None:
         async with opened(entry, server.address) as driver:
@@ -86,7 +86,7 @@ def test_an_order_is_confirmed_at_its_price(
 def test_processed_lies_between_sent_and_done(entry: Entry, serve: Serve, run: Run) -> None:
     import time
 
-    server = serve(entry.speaks or entry.style, 0.0)
+    server = serve(entry.talks_to, 0.0)
 
     async def case() -> None:
         async with opened(entry, server.address) as driver:
@@ -98,7 +98,7 @@ def test_processed_lies_between_sent_and_done(entry: Entry, serve: Serve, run: R
 
 
 def test_answers_go_to_who_asked(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.speaks or entry.style, 0.0)
+    server = serve(entry.talks_to, 0.0)
 
     async def case() -> None:
         lanes = 4 if make(entry).multiplexes else 48
@@ -117,7 +117,7 @@ def test_answers_go_to_who_asked(entry: Entry, serve: Serve, run: Run) -> None:
 
 
 def test_a_repeat_gets_the_same_answer(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.speaks or entry.style, 0.0)
+    server = serve(entry.talks_to, 0.0)
 
     async def case() -> None:
         async with opened(entry, server.address) as driver:
@@ -136,7 +136,7 @@ async def refusal(driver: Places, wanted: object, number: int) -> DriverError:
 
 
 def test_the_same_errors_with_the_same_words(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.speaks or entry.style, 0.0)
+    server = serve(entry.talks_to, 0.0)
 
     async def case() -> None:
         async with opened(entry, server.address) as driver:
@@ -158,7 +158,7 @@ def test_the_same_errors_with_the_same_words(entry: Entry, serve: Serve, run: Ru
 
 
 def test_a_large_order_fits(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.speaks or entry.style, 0.0)
+    server = serve(entry.talks_to, 0.0)
 
     async def case() -> None:
         async with opened(entry, server.address) as driver:
@@ -170,7 +170,7 @@ def test_a_large_order_fits(entry: Entry, serve: Serve, run: Run) -> None:
 
 
 def test_lanes_are_connections(direct: Entry, serve: Serve, run: Run) -> None:
-    server = serve(direct.style, 0.0)
+    server = serve(direct.talks_to, 0.0)
 
     async def case() -> None:
         before = connections(server.process.pid)
@@ -192,7 +192,7 @@ def test_lanes_are_connections(direct: Entry, serve: Serve, run: Run) -> None:
 
 
 def test_cancellation_leaves_the_lane_usable(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.speaks or entry.style, SLOW_MS)
+    server = serve(entry.talks_to, SLOW_MS)
     sink = ListSink()
 
     async def case() -> None:
@@ -215,7 +215,7 @@ def test_cancellation_leaves_the_lane_usable(entry: Entry, serve: Serve, run: Ru
 
 
 def test_cancellation_at_the_first_instant(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.speaks or entry.style, 0.0)
+    server = serve(entry.talks_to, 0.0)
 
     async def case() -> None:
         async with opened(entry, server.address, lanes=1) as driver:
@@ -233,7 +233,7 @@ def test_cancellation_at_the_first_instant(entry: Entry, serve: Serve, run: Run)
 def test_a_lane_that_multiplexes_does_not_queue(entry: Entry, serve: Serve, run: Run) -> None:
     if not make(entry).multiplexes:
         return
-    server = serve(entry.speaks or entry.style, NEVER_MS)
+    server = serve(entry.talks_to, NEVER_MS)
 
     async def case() -> None:
         async with opened(entry, server.address, lanes=1) as driver:
@@ -256,7 +256,7 @@ def test_a_dead_server_is_a_disconnection_and_its_return_is_used(
     direct: Entry, rig: Rig, run: Run
 ) -> None:
     async def case() -> None:
-        server = await start_server(rig, Serving(direct.style, NEVER_MS))
+        server = await start_server(rig, Serving(direct.talks_to, NEVER_MS))
         port = int(server.address.rsplit(":", 1)[1])
         async with opened(direct, server.address) as driver:
             asking = [asyncio.create_task(driver.place(n, order(key()), Call(n))) for n in range(2)]
@@ -273,7 +273,7 @@ def test_a_dead_server_is_a_disconnection_and_its_return_is_used(
                 assert outcome.failure is Failure.DISCONNECTED
             gone = await refusal(driver, order(key()), 2)
             assert gone.failure is Failure.DISCONNECTED
-            again = await start_server(rig, Serving(direct.style, port=port))
+            again = await start_server(rig, Serving(direct.talks_to, port=port))
             number = 3
             while True:
                 try:
@@ -292,7 +292,7 @@ def test_a_dead_server_is_a_disconnection_and_its_return_is_used(
 
 def test_a_frozen_server_is_waited_for(direct: Entry, rig: Rig, run: Run) -> None:
     async def case() -> None:
-        server = await start_server(rig, Serving(direct.style))
+        server = await start_server(rig, Serving(direct.talks_to))
         async with opened(direct, server.address, lanes=1) as driver:
             rig.signal(server.process, signal.SIGSTOP)
             await until(
@@ -312,7 +312,7 @@ def test_a_frozen_server_is_waited_for(direct: Entry, rig: Rig, run: Run) -> Non
 def test_nobody_there(direct: Entry, serve: Serve, run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    address = serve(direct.style, 0.0).address.rsplit(":", 1)[0] + f":{port}"
+    address = serve(direct.talks_to, 0.0).address.rsplit(":", 1)[0] + f":{port}"
 
     async def case() -> None:
         driver = make(direct)
@@ -335,7 +335,7 @@ def test_garbage_is_an_error_of_the_closed_set(direct: Entry, serve: Serve, run:
 
         server = await asyncio.start_server(speak, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        address = serve(direct.style, 0.0).address.rsplit(":", 1)[0] + f":{port}"
+        address = serve(direct.talks_to, 0.0).address.rsplit(":", 1)[0] + f":{port}"
         driver = make(direct)
         with pytest.raises(DriverError):
             async with asyncio.timeout(LIMIT_S):
@@ -349,7 +349,7 @@ def test_garbage_is_an_error_of_the_closed_set(direct: Entry, serve: Serve, run:
 
 
 def test_closing_twice_and_unopened_is_harmless(entry: Entry, serve: Serve, run: Run) -> None:
-    server = serve(entry.speaks or entry.style, 0.0)
+    server = serve(entry.talks_to, 0.0)
 
     async def case() -> None:
         await make(entry).close()

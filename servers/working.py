@@ -1,0 +1,43 @@
+"""How a server works on orders: `--service-time-ms`, `--queue`, `--late` and `--stall-ms`."""
+
+import argparse
+
+from orders.line import STALL_EVERY, Lateness, Line, Queue
+
+
+def add_working(parser: argparse.ArgumentParser) -> None:
+    """The options that say how long work takes, and who does it."""
+    parser.add_argument(
+        "--service-time-ms",
+        type=float,
+        default=0.0,
+        help="the work on an order that does not say its own",
+    )
+    parser.add_argument(
+        "--queue",
+        metavar="N",
+        type=int,
+        default=0,
+        help="N workers take one order at a time each; 0: all are worked on side by side",
+    )
+    parser.add_argument(
+        "--late",
+        metavar="TIME",
+        type=Lateness.parse,
+        default=Lateness(),
+        help="with --queue: answer so much later than due: 100us, 1ms, or 5%% of the order's time",
+    )
+    parser.add_argument(
+        "--stall-ms",
+        metavar="MS",
+        type=float,
+        default=0.0,
+        help=f"with --queue: every order number {STALL_EVERY} takes so much longer",
+    )
+
+
+def queue_of(options: argparse.Namespace) -> Queue | None:
+    """The queue that is asked for, if one is."""
+    if not options.queue:
+        return None
+    return Queue(Line(options.queue, round(options.stall_ms * 1e6)), options.late)
