@@ -1,179 +1,278 @@
-"""Bytes, segments and connections on TCP, read from outside: the kernel's own count of each socket.
+"""What goes over TCP between the processes of a trial, read from outside: the kernel's own count of
+each socket, those included that were closed meanwhile (harness.observe.sock_diag).
 
-By NETLINK_SOCK_DIAG (sock_diag(7)), which needs no privilege and costs the processes nothing but
-the read itself. Only the accepting side is asked. While its socket is established its byte counts
-are the payload exactly, TLS and framing included; the connecting side counts its SYN, and either
-side its FIN, as one byte each. Only this network namespace is seen.
+A connection is counted once, wherever its two ends are: what its sender says of bytes, and of
+segments the larger of what its sender and its receiver say, since each misses one or two of an
+opening or a closing. Nothing but this network namespace is seen.
 """
 
-import errno
-import os
-import socket
-import struct
-import sys
-from collections.abc import Collection, Iterator, Mapping
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-import psutil
+from harness.observe.sock_diag import ESTABLISHED, LISTEN, Ended, Place, Socket, Traffic, dump
 
-# linux/netlink.h, linux/sock_diag.h
-_NETLINK_SOCK_DIAG = 4
-_SOCK_DIAG_BY_FAMILY = 20
-_REQUEST_DUMP = 0x001 | 0x300
-_ERROR = 2
-_DONE = 3
-_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
-_CODE = struct.Struct("=i")
-_ATTRIBUTE = struct.Struct("=HH")  # rtattr: length with this header, type
-
-# linux/inet_diag.h
-_INET_DIAG_INFO = 2
-_MESSAGE_BYTES = 72  # inet_diag_msg
-_COOKIE = struct.Struct("=Q")
-_COOKIE_AT = 44  # inet_diag_msg.id.idiag_cookie
-# inet_diag_req_v2: family, protocol, ext, states; of its inet_diag_sockid only the source port,
-# by which the kernel filters.
-_QUERY = struct.Struct("=BBBxI2s46x")
-_PROTOCOL = socket.IPPROTO_TCP
-_ESTABLISHED = 1 << 1  # TCP_ESTABLISHED of linux/tcp_states.h
-
-# linux/tcp.h, struct tcp_info: tcpi_bytes_acked at 120, tcpi_bytes_received at 128,
-# tcpi_segs_out at 136, tcpi_segs_in at 140 (all there since Linux 4.2)
-_COUNTS = struct.Struct("=QQII")
-_COUNTS_AT = 120
-_SEGMENTS_WRAP = 1 << 32
-
-_ANSWER_BYTES = 1 << 16  # the kernel fills at most 32 KiB at once
+CLIENT = "generator"
+OUTSIDE = "outside"
+"""Whoever is none of the processes of the trial."""
+_WAY = (CLIENT, "relay", "gateway", "server")
+"""Who calls whom, as far as they are there."""
+_WRAP = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
-    """What one accepted socket has carried since it was opened."""
+class Flow:
+    """What went one way, from all processes of a role to all of another."""
 
-    bytes_acked: int
-    """Sent, and acknowledged by the other side."""
-    bytes_received: int
-    segs_out: int
-    """Segments, with those that only acknowledge; like segs_in it wraps at 2**32."""
-    segs_in: int
+    sender: str
+    receiver: str
+    bytes: int
+    """Payload of TCP: TLS and framing included, headers of TCP and IP not."""
+    segments: int
+    """With those that only acknowledge. On loopback one holds up to 64 KiB."""
+    data_segments: int
+    """Those that carry payload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What went over the accepted sockets between two snapshots.
+    """What went over TCP between two snapshots."""
 
-    If `closed` is not 0 the bytes and segments are a lower bound: what those carried after the
-    first snapshot is lost. A connection that was both opened and closed between the snapshots is in
-    none of these figures.
-    """
-
-    bytes_to_server: int
-    bytes_from_server: int
-    segments_to_server: int
-    segments_from_server: int
+    flows: tuple[Flow, ...]
     connections: int
-    """Established at the second snapshot."""
+    """The client's, at the second snapshot."""
     opened: int
-    """Established at the second snapshot only."""
+    """The client's that were opened between the snapshots."""
     closed: int
-    """Established at the first snapshot only."""
+    """The client's that were closed between the snapshots."""
+    uncounted: int
+    """Sockets that were closed in between without the kernel's saying so: what they carried is
+    missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The sockets of one instant."""
+
+    sockets: Mapping[int, Socket]
+    """By cookie, without listeners."""
+    owners: Mapping[int, str]
+    """The role of whoever holds a socket, by its cookie."""
+    listening: Mapping[int, str]
+    """The role of whoever listens on a port."""
+
+
+class Meter:
+    """Counts what goes over TCP from `begin` to `end`, in a block of its own."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        """`pids`: processes by role; further processes of a role are `server.2`, `server.3`...
+
+        Raises OSError where this system does not count.
+        """
+        self._pids = dict(pids)
+        self._events = Ended()
+        self._ended: list[Socket] = []
+        self._before: Snapshot
+
+    async def __aenter__(self) -> Self:
+        asyncio.get_running_loop().add_reader(self._events.fileno(), self._take)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        asyncio.get_running_loop().remove_reader(self._events.fileno())
+        self._events.__exit__()
+
+    async def begin(self) -> None:
+        """Count from now on."""
+        self._take()
+        self._ended.clear()
+        self._before = await asyncio.to_thread(snapshot, self._pids)
+
+    async def end(self) -> Wire:
+        """What has gone over TCP since the beginning."""
+        after = await asyncio.to_thread(snapshot, self._pids)
+        self._take()
+        return moved(self._before, after, self._ended, self._events.overflowed)
+
+    def _take(self) -> None:
+        self._ended += self._events.take()
 
 
 def available() -> bool:
-    """Whether this system answers such questions."""
+    """Whether this system counts."""
     try:
-        sockets({1})
+        dump()
     except OSError:
         return False
     return True
 
 
-def sockets(ports: Collection[int]) -> dict[int, Traffic]:
-    """The established TCP sockets, IPv4 and IPv6, whose local port is one of `ports`.
+def snapshot(pids: Mapping[str, int]) -> Snapshot:
+    """The sockets that there are, and who of `pids` (see Meter) holds which. A process that has
+    ended, or is another user's, holds none. Raises OSError."""
+    found = dump()
+    roles = {inode: role.partition(".")[0] for role, pid in pids.items() for inode in _held(pid)}
+    owners = {each.cookie: roles[each.inode] for each in found if each.inode in roles}
+    return Snapshot(
+        {each.cookie: each for each in found if each.state != LISTEN},
+        owners,
+        {
+            each.local[1]: owners[each.cookie]
+            for each in found
+            if each.state == LISTEN and each.cookie in owners
+        },
+    )
 
-    The key is the socket's cookie, which the kernel gives to no other socket while it runs. Raises
-    OSError where the kernel does not have it.
-    """
-    if sys.platform != "linux":
-        raise OSError(errno.ENOSYS, "only Linux has NETLINK_SOCK_DIAG")
-    found: dict[int, Traffic] = {}
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as link:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for port in ports:
-                found.update(_dump(link, family, port))
+
+def _held(pid: int) -> list[int]:
+    """The inodes of the sockets that a process holds."""
+    found = []
+    with contextlib.suppress(OSError):
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                held = str(each.readlink())
+                if held.startswith("socket:["):
+                    found.append(int(held[8:-1]))
     return found
 
 
-def moved(before: Mapping[int, Traffic], after: Mapping[int, Traffic]) -> Wire:
-    """What was carried between two snapshots of `sockets`.
+@dataclass(slots=True)
+class _End:
+    """One end of a connection, and what it has carried between the snapshots."""
 
-    A socket that was opened in between counts from 0. One that was closed in between counts as
-    `closed` and nowhere else.
-    """
-    nothing = Traffic(0, 0, 0, 0)
-    steps = [(before.get(key, nothing), now) for key, now in after.items()]
+    role: str
+    step: Traffic
+    opened: bool
+    """Whether it was opened in between."""
+    stands: bool
+    """Whether it was there at the second snapshot."""
+
+
+@dataclass(slots=True)
+class _Connection:
+    caller: _End | None = None
+    callee: _End | None = None
+
+    @property
+    def ends(self) -> list[_End]:
+        return [end for end in (self.caller, self.callee) if end is not None]
+
+    @property
+    def roles(self) -> list[str]:
+        return [end.role if end else OUTSIDE for end in (self.caller, self.callee)]
+
+
+def moved(
+    before: Snapshot, after: Snapshot, ended: Iterable[Socket] = (), overflowed: bool = False
+) -> Wire:
+    """What was carried between two snapshots. `ended`: the sockets that were destroyed meanwhile;
+    `overflowed`: not all of them are there."""
+    known = Roles(before, after)
+    lasts = {each.cookie: each for each in ended} | dict(after.sockets)
+    connections: dict[frozenset[Place], list[_Connection]] = {}
+    for cookie, last in lasts.items():
+        if (role := known.of(last)) is None:
+            continue
+        first = before.sockets.get(cookie)
+        end = _End(
+            role,
+            _step(first.traffic if first else Traffic(), last.traffic),
+            first is None,
+            cookie in after.sockets and last.state == ESTABLISHED,
+        )
+        # Ports may be used again: who finds its place taken belongs to another connection.
+        these = connections.setdefault(frozenset((last.local, last.remote)), [_Connection()])
+        place = "callee" if last.local[1] in known.listening else "caller"
+        if getattr(these[-1], place) is not None:
+            these.append(_Connection())
+        setattr(these[-1], place, end)
+    all_of_them = [each for these in connections.values() for each in these]
+    clients = [each for each in all_of_them if CLIENT in each.roles]
+    gone = [
+        first
+        for cookie, first in before.sockets.items()
+        if cookie not in lasts and known.of(first) is not None
+    ]
     return Wire(
-        bytes_to_server=sum(now.bytes_received - then.bytes_received for then, now in steps),
-        bytes_from_server=sum(now.bytes_acked - then.bytes_acked for then, now in steps),
-        segments_to_server=sum(
-            (now.segs_in - then.segs_in) % _SEGMENTS_WRAP for then, now in steps
-        ),
-        segments_from_server=sum(
-            (now.segs_out - then.segs_out) % _SEGMENTS_WRAP for then, now in steps
-        ),
-        connections=len(after),
-        opened=len(after.keys() - before.keys()),
-        closed=len(before.keys() - after.keys()),
+        _flows(all_of_them),
+        connections=sum(any(end.stands for end in each.ends) for each in clients),
+        opened=sum(all(end.opened for end in each.ends) for each in clients),
+        closed=sum(not any(end.stands for end in each.ends) for each in clients),
+        uncounted=len(gone) + overflowed,
     )
 
 
-def listening_ports(pid: int) -> set[int]:
-    """The TCP ports on which a process listens.
+class Roles:
+    """Whose a socket is, or was."""
 
-    Raises ProcessLookupError when there is no such process, PermissionError when it is another
-    user's.
-    """
-    try:
-        connections = psutil.Process(pid).net_connections(kind="tcp")
-    except psutil.NoSuchProcess:
-        raise ProcessLookupError(f"no process {pid}") from None
-    except psutil.AccessDenied:
-        raise PermissionError(f"the sockets of process {pid} are not ours to see") from None
-    return {at.laddr.port for at in connections if at.status == psutil.CONN_LISTEN}
+    def __init__(self, before: Snapshot, after: Snapshot) -> None:
+        self._owners = {**before.owners, **after.owners}
+        self.listening = {**before.listening, **after.listening}
+        """Roles by port."""
+        calls: dict[Place, Counter[str]] = {}
+        for each in (*before.sockets.values(), *after.sockets.values()):
+            role = self._owners.get(each.cookie)
+            if role is not None and each.local[1] not in self.listening:
+                calls.setdefault(each.remote, Counter())[role] += 1
+        self._callers = {place: seen.most_common(1)[0][0] for place, seen in calls.items()}
+
+    def of(self, socket: Socket) -> str | None:
+        """A socket's role; None for one of nobody here. Of one that was not seen in anyone's hands
+        it is the role that listens on its port, or the one that mostly calls where it called, or
+        else comes before it on the way from the client."""
+        if (role := self._owners.get(socket.cookie)) is not None:
+            return role
+        if (role := self.listening.get(socket.local[1])) is not None:
+            return role
+        if socket.inode:
+            return None
+        if (role := self._callers.get(socket.remote)) is not None:
+            return role
+        callee = self.listening.get(socket.remote[1])
+        return None if callee is None else self._before(callee)
+
+    def _before(self, callee: str) -> str:
+        here = {CLIENT, *self._owners.values(), *self.listening.values()}
+        way = [role for role in _WAY if role in here]
+        # A client that is called is called back.
+        return way[way.index(callee) - 1] if callee in way else CLIENT
 
 
-def _dump(link: socket.socket, family: int, port: int) -> Iterator[tuple[int, Traffic]]:
-    query = _QUERY.pack(
-        family, _PROTOCOL, 1 << (_INET_DIAG_INFO - 1), _ESTABLISHED, port.to_bytes(2, "big")
+def _step(first: Traffic, last: Traffic) -> Traffic:
+    return Traffic(
+        last.bytes_sent - first.bytes_sent,
+        last.bytes_received - first.bytes_received,
+        (last.segs_out - first.segs_out) % _WRAP,
+        (last.segs_in - first.segs_in) % _WRAP,
+        (last.data_segs_out - first.data_segs_out) % _WRAP,
+        (last.data_segs_in - first.data_segs_in) % _WRAP,
     )
-    length = _HEADER.size + len(query)
-    link.send(_HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 0, 0) + query)
-    while True:
-        answer = link.recv(_ANSWER_BYTES)
-        at = 0
-        while at < len(answer):
-            length, kind, *_ = _HEADER.unpack_from(answer, at)
-            body = answer[at + _HEADER.size : at + length]
-            if kind in (_ERROR, _DONE):
-                # A dump that fails says so in its end, too.
-                (code,) = _CODE.unpack_from(body)
-                if code < 0:
-                    raise OSError(-code, f"sock_diag: {os.strerror(-code)}")
-                return
-            yield _COOKIE.unpack_from(body, _COOKIE_AT)[0], _traffic(body)
-            at += _aligned(length)
 
 
-def _traffic(body: bytes) -> Traffic:
-    at = _MESSAGE_BYTES
-    while at < len(body):
-        length, kind = _ATTRIBUTE.unpack_from(body, at)
-        info_at = at + _ATTRIBUTE.size
-        if kind == _INET_DIAG_INFO and at + length >= info_at + _COUNTS_AT + _COUNTS.size:
-            return Traffic(*_COUNTS.unpack_from(body, info_at + _COUNTS_AT))
-        at += _aligned(length)
-    raise OSError(errno.EOPNOTSUPP, "this kernel does not count a socket's bytes and segments")
-
-
-def _aligned(length: int) -> int:
-    return (length + 3) & ~3
+def _flows(connections: Iterable[_Connection]) -> tuple[Flow, ...]:
+    found: dict[tuple[str, str], list[int]] = {}
+    for each in connections:
+        for sender, receiver, names in (
+            (each.caller, each.callee, each.roles),
+            (each.callee, each.caller, each.roles[::-1]),
+        ):
+            out = sender.step if sender else None
+            into = receiver.step if receiver else None
+            # A SYN-ACK is on no sender's account.
+            answered = sender is not None and sender is each.callee and sender.opened
+            total = found.setdefault((names[0], names[1]), [0, 0, 0])
+            total[0] += out.bytes_sent if out else into.bytes_received if into else 0
+            total[1] += max(out.segs_out + answered if out else 0, into.segs_in if into else 0)
+            total[2] += max(out.data_segs_out if out else 0, into.data_segs_in if into else 0)
+    return tuple(Flow(*names, *total) for names, total in sorted(found.items()))

@@ -1,0 +1,122 @@
+"""What processes used and processors did in one trial, from the rows of its telemetry. Pure."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_WINDOW = ("window_start", "window_end")
+_COUNTS = ("count_start", "count_end")
+_IDLE = ("idle_start", "idle_end")
+
+Marks = Mapping[tuple[str, str], Mapping[str, Any]]
+"""Rows of telemetry.parquet by role (`server.2`) and mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the processes of a role used in a trial."""
+
+    cpu_ns: int
+    """Within the measured window."""
+    system_share: float | None
+    """The part of it that was the kernel's, as far as the system's accounting steps tell."""
+    peak_bytes: int | None
+    """The most memory that each had resident, added up."""
+    voluntary: int | None
+    """Context switches of all threads, between the counts just outside the window."""
+    involuntary: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """What was used while connections stood and nothing was sent."""
+
+    busy: Mapping[str, float]
+    """By role, in processors: 0.01 is 10 ms of CPU time a second."""
+    other_busy: float | None
+    """See other_busy."""
+
+
+def spent_by_role(marks: Marks) -> dict[str, Spent]:
+    """What each role used; those that were not seen at both ends of the window are absent."""
+    processes: dict[str, list[str]] = {}
+    for role, mark in marks:
+        if mark == "window_start" and (role, "window_end") in marks:
+            processes.setdefault(_group(role), []).append(role)
+    return {role: _spent(marks, names) for role, names in processes.items()}
+
+
+def counted_between(marks: Marks) -> tuple[int, int] | None:
+    """The instants between which context switches were counted; None where they were not."""
+    at = [[row["at"] for (_, m), row in marks.items() if m == mark] for mark in _COUNTS]
+    return (min(at[0]), min(at[1])) if all(at) else None
+
+
+def _spent(marks: Marks, names: Sequence[str]) -> Spent:
+    user = _used(marks, names, _WINDOW, "user_ns")
+    system = _used(marks, names, _WINDOW, "system_ns")
+    peaks = [marks.get((name, "count_end"), {}).get("peak_bytes") for name in names]
+    known = user is not None and system is not None and user + system > 0
+    return Spent(
+        cpu_ns=_used(marks, names, _WINDOW, "cpu_ns") or 0,
+        system_share=(system or 0) / ((user or 0) + (system or 0)) if known else None,
+        peak_bytes=sum(p for p in peaks if p is not None) if any(peaks) else None,
+        voluntary=_used(marks, names, _COUNTS, "voluntary"),
+        involuntary=_used(marks, names, _COUNTS, "involuntary"),
+    )
+
+
+def _used(marks: Marks, names: Iterable[str], between: tuple[str, str], column: str) -> int | None:
+    """How much a column grew between two marks, over several processes; None where one of them was
+    not read at both."""
+    total = 0
+    for name in names:
+        first, last = (marks.get((name, mark), {}).get(column) for mark in between)
+        if first is None or last is None:
+            return None
+        # Threads that have ended take their switches with them.
+        total += max(last - first, 0)
+    return total
+
+
+def _group(role: str) -> str:
+    return role.partition(".")[0]
+
+
+def idle(marks: Marks, events: Iterable[Mapping[str, Any]]) -> Idle | None:
+    """What a trial used at rest; None if it was not seen at rest."""
+    busy: dict[str, float] = {}
+    for role, mark in marks:
+        if mark != _IDLE[0] or (role, _IDLE[1]) not in marks:
+            continue
+        first, last = marks[role, _IDLE[0]], marks[role, _IDLE[1]]
+        share = (last["cpu_ns"] - first["cpu_ns"]) / (last["at"] - first["at"])
+        busy[_group(role)] = busy.get(_group(role), 0.0) + share
+    return Idle(busy, other_busy(marks, events, _IDLE)) if busy else None
+
+
+def other_busy(
+    marks: Marks, events: Iterable[Mapping[str, Any]], between: tuple[str, str] = _WINDOW
+) -> float | None:
+    """How many processors were busy with what no process of the run did: others, the kernel's own
+    threads, interrupts, and what the hypervisor took. None where it was not seen.
+
+    A processor is busy while it is not idle: that is measured, whereas what it was busy with is
+    sampled at timer interrupts, which what wakes by a timer escapes.
+    """
+    said = [json.loads(e["detail"]) for e in events if e["kind"] == "processors"]
+    read = {each["mark"]: each for each in said}
+    if not set(between) <= read.keys():
+        return None
+    first, last = (read[mark] for mark in between)
+    span_s = float(last["at"] - first["at"]) / 1e9
+    rest_s = _idle_s(last["processors"]) - _idle_s(first["processors"])
+    busy_s = len(last["processors"]) * span_s - rest_s
+    names = {role for role, mark in marks if mark == between[0]}
+    ours_s = sum(_used(marks, [name], between, "cpu_ns") or 0 for name in names) / 1e9
+    return (busy_s - ours_s) / span_s
+
+
+def _idle_s(processors: Iterable[Mapping[str, float]]) -> float:
+    return sum(each["idle"] + each.get("iowait", 0.0) for each in processors)

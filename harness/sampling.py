@@ -1,0 +1,75 @@
+"""What the harness reads of a trial's processes from outside, at rest and at work."""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from harness.journal import Journal
+from harness.observe import telemetry, wire
+from harness.plan import Trial
+
+SAMPLE_S = 0.25
+MARGIN_NS = 100_000_000
+"""How far outside the measured window the slow counts are taken."""
+
+
+class Sampler:
+    """The eyes on one trial; what they see is in the journal."""
+
+    def __init__(
+        self, journal: Journal, trial: Trial, pids: Mapping[str, int], others: Mapping[str, int]
+    ) -> None:
+        """`pids`: the trial's processes by role, as wire.Meter takes them; `others`: those which
+        take no part and whose CPU time is read all the same."""
+        self._journal = journal
+        self._trial = trial
+        self._pids = pids
+        self._all = {**pids, **others, "harness": os.getpid()}
+
+    async def rest(self, seconds: float) -> None:
+        """See what everything costs while connections stand and nothing is sent."""
+        self._mark("idle_start")
+        await asyncio.sleep(seconds)
+        self._mark("idle_end")
+
+    async def watch(self, began: int, start: int, end: int) -> None:
+        """See the load that begins at an instant and is measured from `start` to `end`: CPU time
+        and memory at the window's ends and in between; what takes longer to read, just outside."""
+        await asyncio.gather(self._sample(start, end), self._count(began, start, end))
+
+    async def _sample(self, start: int, end: int) -> None:
+        for at, mark in ((start, "window_start"), (end, "window_end")):
+            while (left := (at - time.monotonic_ns()) / 1e9) > 0:
+                await asyncio.sleep(min(left, SAMPLE_S))
+                if left > SAMPLE_S:
+                    self._journal.sample(self._trial, self._all)
+            self._mark(mark)
+
+    async def _count(self, began: int, start: int, end: int) -> None:
+        try:
+            meter = wire.Meter(self._pids)
+        except OSError:
+            return
+        async with meter:
+            await _until(max(began, start - MARGIN_NS))
+            self._journal.sample(self._trial, self._all, "count_start", whole=True)
+            await meter.begin()
+            first = time.monotonic_ns()
+            await _until(end + MARGIN_NS)
+            counted = asdict(await meter.end())
+            last = time.monotonic_ns()
+            self._journal.sample(self._trial, self._all, "count_end", whole=True)
+        said = {"from": first, "to": last, **counted}
+        self._journal.event("wire", json.dumps(said), self._trial)
+
+    def _mark(self, mark: str) -> None:
+        said = {"mark": mark, "at": time.monotonic_ns(), "processors": telemetry.processors()}
+        self._journal.sample(self._trial, self._all, mark)
+        self._journal.event("processors", json.dumps(said), self._trial)
+
+
+async def _until(at_ns: int) -> None:
+    await asyncio.sleep(max(0.0, (at_ns - time.monotonic_ns()) / 1e9))
