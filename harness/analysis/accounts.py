@@ -1,5 +1,6 @@
 """Every operation is accounted for: planned = sent + dropped; sent = done + failed + timed out."""
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -77,16 +78,34 @@ def silent_at_the_end(samples: Samples, timeout_s: float) -> bool:
     return len(silent) > 0 and bool(silent.all())
 
 
-def implausible(samples: Samples) -> list[str]:
-    """Orders of instants that cannot be, in words.
+def sent_within(samples: Samples) -> int:
+    """Operations that were sent within the measured window, whenever they were planned."""
+    start, end = samples.meta["window"]
+    return int(((samples.sent >= start) & (samples.sent < end)).sum())
 
-    `processed` is compared only where the server's clock is this machine's: by the caller.
-    """
-    wrong = []
-    sent = samples.sent != 0
+
+def implausible(samples: Samples) -> list[str]:
+    """Orders of instants that cannot be, in words."""
+    sent, acked = samples.sent != 0, samples.acked != 0
     done = samples.outcome == DONE
-    if (samples.sent[sent] < samples.planned[sent]).any():
-        wrong.append("operations sent before they were planned")
-    if (samples.done[done] <= samples.sent[done]).any():
-        wrong.append("operations done before they were sent")
-    return wrong
+    wrong = {
+        "sent before they were planned": sent & (samples.sent < samples.planned),
+        "acknowledged before they were sent": acked & (samples.acked < samples.sent),
+        "done before they were sent": done & (samples.done <= samples.sent),
+    }
+    return [f"{cases.sum()} operations {what}" for what, cases in wrong.items() if cases.any()]
+
+
+def processed_elsewhen(samples: Samples) -> int:
+    """Operations whose work the server ended before they were sent or after they were done: what
+    cannot be where its clock is this machine's."""
+    told = (samples.outcome == DONE) & (samples.processed != 0)
+    outside = (samples.processed < samples.sent) | (samples.processed > samples.done)
+    return int((told & outside).sum())
+
+
+def quickest_ms(samples: Samples) -> float:
+    """The shortest time from sent to done; +infinity where nothing was done."""
+    done = samples.outcome == DONE
+    took = samples.done[done] - samples.sent[done]
+    return float(took.min() / 1e6) if len(took) else math.inf

@@ -6,15 +6,18 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.accounts import Counts
+from harness.analysis.agreement import disagreements
+from harness.analysis.instrument import BUSY, impossible, late_generator, rate_missed
+from harness.analysis.stationarity import drift
 from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Code, Reason, Verdict
 from harness.condition import counted
 from harness.results import FAILURES, Run
 
-BUSY = 0.85
-LAG_SHARE = 0.5
-LAG_FLOOR_MS = 1.0
 FLOOR_SHARE = 0.5
+RIVAL = 0.1
+"""Of a processor, that others may take. One that they have for a tenth of the time can have kept
+every tenth operation waiting: what is read from the 90th percentile on may then be theirs."""
 
 
 def judge(
@@ -36,21 +39,29 @@ def judge(
     if not trials and not reasons:
         return Verdict((Reason(Code.NOT_RUN, "the run ended before its first trial"),))
     reasons += [Reason(Code.ACCOUNTS, words) for words in counts.imbalances]
+    if info.get("null"):
+        reasons.append(Reason(Code.NULL, "no order is read, and nothing is done about it"))
     scenario = run.info["scenario"]
     faulty = scenario.get("fault") is not None
     reasons += _failure_reasons(scenario, info, trials, counts)
-    for trial in trials:
-        reasons += [
-            Reason(Code.IMPLAUSIBLE, f"trial {trial.number}: {words}")
-            for words in trial.implausible
-        ]
-    reasons += _generator_reasons(info, trials)
+    given = info["style"] in run.info.get("targets", {})
+    reasons += [
+        Reason(Code.IMPLAUSIBLE, f"trial {trial.number}: {words}")
+        for trial in trials
+        for words in impossible(info, trial, info["has_server"] and not given)
+    ]
+    spoilt = _generator_reasons(info, trials, info["has_server"] or given)
+    reasons += spoilt
     reasons += _floor_reasons(trials)
     if faulty and trials:
         reasons.append(Reason(Code.FAULT, "a node of the broker was killed in every trial"))
     reasons += _ledger_reasons(trials, faulty)
-    reasons += _warm_up_reasons(trials)
-    if counts.done and counts.dropped + counts.timed_out:
+    reasons += _steadiness_reasons(trials) if steady(scenario, info) else []
+    if not any(reason.code is Code.UNSTABLE for reason in spoilt):
+        reasons += [Reason(Code.UNSTABLE, words) for words in disagreements(trials)]
+    reasons += _rival_reasons(run, trials, given)
+    generators = any(reason.code is Code.GENERATOR_BOUND for reason in reasons)
+    if counts.done and counts.dropped + counts.timed_out and not generators:
         reasons.append(
             Reason(
                 Code.OVERLOADED,
@@ -59,7 +70,7 @@ def judge(
             )
         )
     planned_trials = run.info["scenario"]["repeats"]
-    if 0 < len(trials) < planned_trials:
+    if 0 < len(trials) < planned_trials and not scenario.get("capacity"):
         reasons.append(
             Reason(Code.FEWER_TRIALS, f"{len(trials)} of {planned_trials} trials were finished")
         )
@@ -80,6 +91,9 @@ def _failure_reasons(
     counts: Counts,
 ) -> list[Reason]:
     faulty = scenario.get("fault") is not None
+    # A search goes on until a service is buried.
+    buried = scenario.get("capacity") and info["load"]["rate"] > scenario["load"][0]["rate"][0]
+    expected = Code.FAULT if faulty else Code.OVERLOADED if buried else None
     # Where messages are consumed only after the load, an acknowledgement is all that can come.
     later = scenario.get("ingest", {}).get("consume") == "after" and any(
         t.acked_in_window for t in trials
@@ -107,11 +121,11 @@ def _failure_reasons(
     cut = any(reason.code is Code.CUT for reason in reasons)
     if trials and not (counts.done or cut or later):
         said = f"none of {counts.planned} operations was answered rightly"
-        reasons.append(Reason(Code.FAULT if faulty else Code.NO_COMPLETIONS, said))
+        reasons.append(Reason(expected or Code.NO_COMPLETIONS, said))
     else:
         reasons += [
             Reason(
-                Code.FAULT if faulty else Code.STOPPED_ANSWERING,
+                expected or Code.STOPPED_ANSWERING,
                 f"trial {t.number}: the last operations had no answer",
             )
             for t in trials
@@ -120,27 +134,34 @@ def _failure_reasons(
     return reasons
 
 
-def _generator_reasons(info: Mapping[str, Any], trials: Sequence[TrialResult]) -> list[Reason]:
-    if info["load"]["model"] == "closed":
-        return [
-            Reason(
-                Code.CLIENT_LIMITED,
-                f"trial {t.number}: the client used {t.client_busy:.0%} of a processor",
-            )
-            for t in trials
-            if t.client_busy > BUSY and info["has_server"]
-        ]
-    details = []
+def steady(scenario: Mapping[str, Any], info: Mapping[str, Any]) -> bool:
+    """Whether a cell's load is the same throughout, and nothing is broken on purpose. Both as
+    run.json has them."""
+    same = info["load"]["model"] in ("constant", "poisson")
+    return same and scenario.get("fault") is None
+
+
+def _generator_reasons(
+    info: Mapping[str, Any], trials: Sequence[TrialResult], serves: bool
+) -> list[Reason]:
+    """Without a service the generator is what is measured, until it drops."""
+    limited, late, missed = [], [], []
     for trial in trials:
-        lag_ms, latency_ms = trial.send_lag_us.p99 / 1e3, trial.latency.p99
-        if trial.client_busy > BUSY and trial.counts.dropped:
-            said = f"the generator used {trial.client_busy:.0%} of its processor and dropped"
-            details.append(f"trial {trial.number}: {said}")
-        elif lag_ms > LAG_FLOOR_MS and lag_ms > LAG_SHARE * latency_ms:
-            said = f"send lag p99 {lag_ms:.1f} ms of a latency p99 of {latency_ms:.1f} ms"
-            details.append(f"trial {trial.number}: {said}")
-    # The median over trials leaves a minority out.
-    code = Code.GENERATOR_BOUND if 2 * len(details) >= len(trials) else Code.DISTURBED
+        at = f"trial {trial.number}: "
+        if info["load"]["model"] == "closed" and trial.client_busy > BUSY:
+            limited.append(f"{at}the client used {trial.client_busy:.0%} of a processor")
+        elif said := late_generator(trial) if serves or trial.counts.dropped else "":
+            late.append(at + said)
+        if said := rate_missed(info["load"], trial):
+            missed.append(at + said)
+    reasons = [Reason(Code.CLIENT_LIMITED, said) for said in limited if serves]
+    reasons += _of_most(Code.GENERATOR_BOUND, late, trials)
+    return reasons + _of_most(Code.RATE_NOT_REACHED, missed, trials)
+
+
+def _of_most(code: Code, details: Sequence[str], trials: Sequence[TrialResult]) -> list[Reason]:
+    """What is so in half of the trials or more; the median over trials leaves a minority out."""
+    code = code if 2 * len(details) >= len(trials) else Code.UNSTABLE
     return [Reason(code, detail) for detail in details]
 
 
@@ -155,8 +176,7 @@ def _floor_reasons(trials: Sequence[TrialResult]) -> list[Reason]:
         if least_ms > FLOOR_SHARE * seen.last.p50:
             said = f"{least_ms:.2f} ms of {seen.last.p50:.2f} ms to the last subscriber"
             details.append(f"trial {trial.number}: a bare epoll loop needs {said}")
-    code = Code.GENERATOR_BOUND if 2 * len(details) >= len(trials) else Code.DISTURBED
-    return [Reason(code, detail) for detail in details]
+    return _of_most(Code.GENERATOR_BOUND, details, trials)
 
 
 def _ledger_reasons(trials: Sequence[TrialResult], faulty: bool) -> list[Reason]:
@@ -183,15 +203,44 @@ def _ledger_reasons(trials: Sequence[TrialResult], faulty: bool) -> list[Reason]
     return reasons
 
 
-def _warm_up_reasons(trials: Sequence[TrialResult]) -> list[Reason]:
-    """A cell is said to be cold where most of its trials are."""
+def _steadiness_reasons(trials: Sequence[TrialResult]) -> list[Reason]:
+    """Whether latency was still settling, or drifted. A cell that was cold in most of its trials is
+    said to be that, and nothing more."""
     cold = [t for t in trials if t.warm_up is not None and not t.warm_up.enough]
-    if not trials or 2 * len(cold) <= len(trials):
+    if trials and 2 * len(cold) > len(trials):
+        first = cold[0].warm_up
+        assert first is not None
+        said = (
+            f"{len(cold)} of {len(trials)} trials: at the median the first tenth of the window took"
+            f" {first.start_ms:.2f} ms, the rest {first.rest_ms:.2f} ms"
+        )
+        return [Reason(Code.WARM_UP, said)]
+    medians = [t.latency_batches["p50"] for t in trials if "p50" in t.latency_batches]
+    found = drift(medians)
+    if found is None or not found.found:
         return []
-    first = cold[0].warm_up
-    assert first is not None
     said = (
-        f"{len(cold)} of {len(trials)} trials: at the median the first tenth of the window took"
-        f" {first.start_ms:.2f} ms, the rest {first.rest_ms:.2f} ms"
+        f"the median latency at the window's end is {found.ratio:.2f} times that at its start, in"
+        f" {counted(len(medians), 'trial')} (by chance: {max(found.chance, 1e-6):.2g} or less)"
     )
-    return [Reason(Code.WARM_UP, said)]
+    return [Reason(Code.NOT_STATIONARY, said)]
+
+
+def _rival_reasons(run: Run, trials: Sequence[TrialResult], given: bool) -> list[Reason]:
+    """What others took of the processors, and brokers that should have stood still. Where a service
+    or a broker runs by itself, it is not known from others."""
+    parts = run.info.get("parts", {}).values()
+    if given or any(part.get("origin") == "address" for part in parts):
+        return []
+    taken = {}
+    for trial in trials:
+        rivals = trial.seen.cpu_ns.get("rival", 0) / 1e9 / trial.window_s
+        taken[trial.number] = rivals + (trial.seen.other_busy or 0.0)
+    busy = [number for number, share in taken.items() if share > RIVAL]
+    if not trials or 2 * len(busy) < len(trials):
+        return []
+    most = max(taken.values())
+    said = (
+        f"{len(busy)} of {counted(len(trials), 'trial')}: others took up to {most:.2f} processors"
+    )
+    return [Reason(Code.RIVAL_BUSY, said)]

@@ -4,15 +4,20 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 
 from harness.analysis.accounts import Counts
+from harness.analysis.capacity import Capacity, capacities
 from harness.analysis.deliveries import Watched, middle_watched
-from harness.analysis.judgement import judge
+from harness.analysis.judgement import judge, steady
 from harness.analysis.ledger import Ledger, combine
+from harness.analysis.overhead import Overhead, bytes_per_op, overhead
 from harness.analysis.polling import expected_excess_ms
+from harness.analysis.ranking import Findings, find
+from harness.analysis.stack import stacks
 from harness.analysis.stats import (
     Distribution,
     Mean,
@@ -22,7 +27,10 @@ from harness.analysis.stats import (
     middle,
     middle_distribution,
 )
+from harness.analysis.subjects import subject_of
+from harness.analysis.timeline import CHANGING, Slice, middle_slices
 from harness.analysis.trial import Seen, TrialResult, summarize_trial
+from harness.analysis.usage import Idle, counted_between, idle, other_busy, spent_by_role
 from harness.analysis.verdicts import Code, Status, Verdict
 from harness.results import (
     FORMAT,
@@ -36,6 +44,18 @@ from harness.results import (
 
 ROLES = ("generator", "server", "gateway", "broker", "rival")
 """Roles of processes; a role may have several (`broker.2`). A rival stands still meanwhile."""
+
+
+class Noted(Protocol):
+    """What the harness saw of a run from outside: a Run, or the journal of one that goes on."""
+
+    @property
+    def telemetry(self) -> Sequence[Mapping[str, Any]]:
+        """Rows of harness.results.telemetry_schema."""
+
+    @property
+    def events(self) -> Sequence[Mapping[str, Any]]:
+        """Rows of harness.results.events_schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +81,9 @@ class CellResult:
     """How old a job's updates were when they were seen, in ms."""
     watched: Watched | None
     bytes_per_op: tuple[float, float] | None
-    """To and from the server; None where connections came and went uncounted."""
+    """From and to the client, at a broker to it and from it; None where they were not counted."""
     connections: int | None
-    """TCP connections that the server held at the window's end."""
+    """TCP connections that the client held at the window's end."""
     server_memory: Mapping[str, float]
     """Bytes: `before_open`, `window_start`, `window_end`, and `per_subscriber`."""
     broker_memory: float | None
@@ -80,8 +100,16 @@ class CellResult:
     """How often the server did the work of an order that was sent."""
     lanes_opened: int | None
     cpu_us_per_op: Mapping[str, float | None]
+    overhead: Overhead
     latency_by_percentile: Sequence[tuple[float, float]]
     verdict: Verdict
+
+    @property
+    def timeline(self) -> Sequence[Slice]:
+        """How latency went along, where the load's rate changes."""
+        if self.info["load"]["model"] not in CHANGING:
+            return ()
+        return middle_slices([trial.timeline for trial in self.trials])
 
     @property
     def expected_excess_ms(self) -> float | None:
@@ -126,12 +154,14 @@ class CellResult:
             "gateway_cpu_us_per_op": _rounded(self.cpu_us_per_op["gateway"]),
             "broker_cpu_us_per_op": _rounded(self.cpu_us_per_op["broker"]),
             "rival_cpu_us_per_op": _rounded(self.cpu_us_per_op["rival"]),
+            "overhead": self.overhead.to_json(),
             "latency_by_percentile_ms": [[p, round(v, 6)] for p, v in self.latency_by_percentile],
+            "timeline": [each.to_json() for each in self.timeline],
             "verdict": self.verdict.to_json(),
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Summary:
     """A run, cell by cell."""
 
@@ -139,12 +169,30 @@ class Summary:
     """run.json."""
     cells: Sequence[CellResult]
 
+    @cached_property
+    def findings(self) -> Findings:
+        """What the cells let one say of each other."""
+        return find([subject_of(c.info, c.trials, c.verdict) for c in self.cells])
+
+    @cached_property
+    def capacities(self) -> Sequence[Capacity]:
+        """What was found where rates were searched for; none where they were known."""
+        return capacities(self.info, self.cells)
+
+    @cached_property
+    def once(self) -> "Summary":
+        """Without the cells that are there only for their A/A pair."""
+        return Summary(self.info, [c for c in self.cells if not c.info.get("again")])
+
     def to_json(self) -> dict[str, Any]:
         """As in summary.json."""
         return {
             "format": FORMAT,
             "run": self.info["run"],
             "cells": [cell.to_json() for cell in self.cells],
+            "stacks": [stack.to_json() for stack in stacks(self.once.cells)],
+            "capacity": [capacity.to_json() for capacity in self.capacities],
+            **self.findings.to_json(),
         }
 
     @property
@@ -174,9 +222,9 @@ def summarize(run: Run) -> Summary:
                 timeout_s,
                 read_sightings(sightings_path(path)),
                 _readers(info),
-                _seen(run, info["id"], int(path.stem)),
+                observed(run, info["id"], int(path.stem)),
                 read_arrivals(arrivals_path(path)),
-                _steady(run, info),
+                steady(run.info["scenario"], info),
             )
             for path in run.trials[info["id"]]
         ]
@@ -184,24 +232,24 @@ def summarize(run: Run) -> Summary:
     return Summary(run.info, cells)
 
 
-def _steady(run: Run, info: Mapping[str, Any]) -> bool:
-    steady = info["load"]["model"] in ("constant", "poisson")
-    return steady and run.info["scenario"].get("fault") is None
-
-
 def _readers(info: Mapping[str, Any]) -> int:
     condition = info["condition"]
     return int(condition.get("subscribers", 0) - condition.get("stalled", 0))
 
 
-def _seen(run: Run, cell: str, trial: int) -> Seen:
-    rows = [r for r in run.telemetry if r["cell"] == cell and r["trial"] == trial and r["mark"]]
+def observed(noted: Noted, cell: str, trial: int) -> Seen:
+    """What was noted of a trial from outside."""
+    rows = [r for r in noted.telemetry if r["cell"] == cell and r["trial"] == trial and r["mark"]]
     marks = {(row["role"], row["mark"]): row for row in rows}
-    events = [e for e in run.events if e["cell"] == cell and e["trial"] == trial]
+    events = [e for e in noted.events if e["cell"] == cell and e["trial"] == trial]
     said = {event["kind"]: event["detail"] for event in events}
     drained = [json.loads(e["detail"]) for e in events if e["kind"] == "drained"]
     return Seen(
         cpu_ns=_cpu_by_role(marks),
+        spent=spent_by_role(marks),
+        counted=counted_between(marks),
+        idle=idle(marks, events),
+        other_busy=other_busy(marks, events),
         memory={mark: row["rss_bytes"] for (role, mark), row in marks.items() if role == "server"}
         | _broker_memory(marks),
         wire=json.loads(said["wire"]) if "wire" in said else None,
@@ -261,14 +309,35 @@ def _total_lag(by_worker: Sequence[Sequence[tuple[int, int]]]) -> list[tuple[int
 
 def _cell(run: Run, info: Mapping[str, Any], trials: Sequence[TrialResult]) -> CellResult:
     counts = sum((t.counts for t in trials), Counts())
-    return put_together(info, trials, judge(run, info, trials, counts))
+    verdict = judge(run, info, trials, counts)
+    return put_together(info, trials, verdict, _rest(run, info), run.info["scenario"].get("price"))
+
+
+def _rest(run: Run, info: Mapping[str, Any]) -> Idle | None:
+    """What the cell's variant used at rest, in whichever cell it was seen that costs the same."""
+    alike = {each["id"] for each in run.info["cells"] if _at_rest(each) == _at_rest(info)}
+    seen = {(r["cell"], r["trial"]) for r in run.telemetry if r["mark"] == "idle_start"}
+    return next((observed(run, *at).idle for at in sorted(seen) if at[0] in alike), None)
+
+
+def _at_rest(info: Mapping[str, Any]) -> list[Any]:
+    """See harness.plan.Cell.at_rest."""
+    condition = info["condition"]
+    named = [condition.get(key) for key in ("how", "durability", "subscribers", "cut_idle_s")]
+    return [info.get("variant"), *named]
 
 
 def put_together(
-    info: Mapping[str, Any], trials: Sequence[TrialResult], verdict: Verdict
+    info: Mapping[str, Any],
+    trials: Sequence[TrialResult],
+    verdict: Verdict,
+    rest: Idle | None = None,
+    price: Mapping[str, float] | None = None,
 ) -> CellResult:
-    """A cell from its trials; percentiles are the median over trials of each trial's own."""
+    """A cell from its trials; percentiles are the median over trials of each trial's own. `rest`
+    and `price`: see overhead."""
     acks = [t.ack for t in trials if t.ack is not None]
+    costs = overhead(trials, rest, price)
     return CellResult(
         info=info,
         trials=trials,
@@ -284,7 +353,7 @@ def put_together(
         notes=_notes(trials),
         progress=_progress(trials),
         watched=middle_watched([t.watched for t in trials if t.watched is not None]),
-        bytes_per_op=_bytes_per_op(info, trials),
+        bytes_per_op=bytes_per_op(costs.passages) or _bytes_per_op(info, trials),
         connections=max((t.seen.wire["connections"] for t in trials if t.seen.wire), default=None),
         server_memory=_server_memory(info, trials),
         broker_memory=middle(sizes) if (sizes := _broker_sizes(trials)) else None,
@@ -295,6 +364,7 @@ def put_together(
         worked_per_order=_worked_per_order(trials),
         lanes_opened=max((t.health["lanes_opened"] for t in trials), default=None),
         cpu_us_per_op={role: _cpu_per_op(trials, role) for role in ROLES},
+        overhead=costs,
         latency_by_percentile=curve([t.latency_values for t in trials]),
         verdict=verdict,
     )
@@ -319,8 +389,9 @@ def _progress(trials: Sequence[TrialResult]) -> Distribution | None:
 def _bytes_per_op(
     info: Mapping[str, Any], trials: Sequence[TrialResult]
 ) -> tuple[float, float] | None:
-    """Counted from just before the window to just after it, by what was completed then."""
-    counted = [(t.seen.wire, t) for t in trials if t.seen.wire is not None]
+    """As the first runs counted: from just before the window to just after it, by what was
+    completed then."""
+    counted = [(w, t) for t in trials if (w := t.seen.wire) is not None and "flows" not in w]
     if not counted or not info["condition"].get("kept", True):
         return None
     if any(wire["closed"] for wire, _ in counted):

@@ -10,9 +10,12 @@ import numpy.typing as npt
 
 from harness.analysis import accounts
 from harness.analysis.accounts import Counts
+from harness.analysis.delay import own_delay
 from harness.analysis.deliveries import Watched, progress_ms, watched
 from harness.analysis.ledger import Ledger, ledger
-from harness.analysis.stats import Distribution, distribution
+from harness.analysis.stats import PERCENTILES, Distribution, batch_percentiles, distribution
+from harness.analysis.timeline import Slice, slices
+from harness.analysis.usage import Idle, Spent
 from harness.analysis.warm_up import WarmUp, warm_up_enough
 from harness.results import DONE, Arrivals, Samples, Sightings
 
@@ -25,8 +28,17 @@ class Seen:
     """CPU time within the window by role; a role that was not seen is absent."""
     memory: Mapping[str, int] = field(default_factory=dict)
     """The server's resident bytes at each mark: `before_open`, `window_start`, `window_end`."""
-    wire: Mapping[str, int] | None = None
-    """See harness.observe.wire.Wire, with the instants `from` and `to`."""
+    spent: Mapping[str, Spent] = field(default_factory=dict)
+    """What each role used; see harness.analysis.usage."""
+    counted: tuple[int, int] | None = None
+    """The instants between which context switches were counted."""
+    idle: Idle | None = None
+    """What was used at rest, before the load; None where that was not seen."""
+    other_busy: float | None = None
+    """Processors busy within the window with what was none of the run's; None where unknown."""
+    wire: Mapping[str, Any] | None = None
+    """See harness.observe.wire.Wire, with the instants `from` and `to`; the first runs had bytes
+    and segments to and from the server instead of flows."""
     orders_worked: int | None = None
     """Orders on which the server did its work, warm-up included."""
     left: int | None = 0
@@ -76,6 +88,18 @@ class TrialResult:
     """What became of every message, where messages were sent."""
     warm_up: WarmUp | None
     seen: Seen
+    latency_batches: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    """p50 and p99 of the latency in each of its batches in the order of time; see
+    stats.batch_percentiles."""
+    own_delay: Distribution | None = None
+    """What the generator added to latency; see harness.analysis.delay."""
+    sent_in_window: int = 0
+    """Operations that were sent within the window, whenever they were planned."""
+    quickest_ms: float = math.inf
+    """The shortest time from sent to done."""
+    processed_elsewhen: int = 0
+    """See accounts.processed_elsewhen."""
+    timeline: Sequence[Slice] = ()
 
     @property
     def acked_per_s(self) -> float:
@@ -119,7 +143,12 @@ def summarize_trial(
     start, end = samples.meta["window"]
     counts = accounts.count(samples)
     latency = (samples.done[done] - samples.planned[done]) / 1e6
+    send_lag_ms = (samples.sent[sent] - samples.planned[sent]) / 1e6
     within = (samples.outcome == DONE) & (samples.done >= start) & (samples.done < end)
+    batches = {
+        name: batch_percentiles(_latency(samples)[measured], PERCENTILES[name])
+        for name in ("p50", "p99")
+    }
     return TrialResult(
         number=number,
         counts=counts,
@@ -140,7 +169,7 @@ def summarize_trial(
         if acked.any()
         else math.nan,
         service_time=distribution((samples.done[done] - samples.sent[done]) / 1e6, counts.sent),
-        send_lag_us=distribution((samples.sent[sent] - samples.planned[sent]) / 1e3, counts.sent),
+        send_lag_us=distribution(1e3 * send_lag_ms, counts.sent),
         implausible=accounts.implausible(samples),
         stopped_answering=accounts.silent_at_the_end(samples, timeout_s),
         health=samples.meta["health"],
@@ -156,8 +185,14 @@ def summarize_trial(
         watched=watched(samples, sightings, readers) if readers else None,
         acked_in_window=int(((samples.acked >= start) & (samples.acked < end)).sum()),
         ledger=_ledger(samples, arrivals) if arrivals is not None else None,
-        warm_up=_warm_up(samples) if steady else None,
+        warm_up=warm_up_enough(batches["p50"]) if steady else None,
         seen=seen or Seen(),
+        latency_batches=batches,
+        own_delay=distribution(own_delay(send_lag_ms), counts.sent),
+        sent_in_window=accounts.sent_within(samples),
+        quickest_ms=accounts.quickest_ms(samples),
+        processed_elsewhen=accounts.processed_elsewhen(samples),
+        timeline=slices(samples.planned, _latency(samples), (start, end)),
     )
 
 
@@ -166,6 +201,6 @@ def _ledger(samples: Samples, arrivals: Arrivals) -> Ledger:
     return ledger(samples, arrivals, meta["producer"], meta["keys"], meta["acknowledges"])
 
 
-def _warm_up(samples: Samples) -> WarmUp | None:
-    latency = np.where(samples.outcome == DONE, (samples.done - samples.planned) / 1e6, math.inf)
-    return warm_up_enough(latency, samples.planned, samples.meta["window"])
+def _latency(samples: Samples) -> npt.NDArray[np.float64]:
+    """Of every operation, +infinity where it was not done."""
+    return np.where(samples.outcome == DONE, (samples.done - samples.planned) / 1e6, math.inf)

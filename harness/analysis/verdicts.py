@@ -19,13 +19,16 @@ class Code(StrEnum):
 
     SHARED_CORE = "shared_core"
     UNDER_SAMPLED = "under_sampled"
+    UNSTABLE = "unstable"
+    NOT_STATIONARY = "not_stationary"
+    RIVAL_BUSY = "rival_busy"
     FEWER_TRIALS = "fewer_trials"
     OVERLOADED = "overloaded"
     CLIENT_LIMITED = "client_limited"
-    DISTURBED = "disturbed"
     GENERATOR_BOUND = "generator_bound"
     ACCOUNTS = "accounts"
     IMPLAUSIBLE = "implausible"
+    RATE_NOT_REACHED = "rate_not_reached"
     TRIAL_FAILED = "trial_failed"
     SERVER_DIED = "server_died"
     REJECTED = "rejected"
@@ -42,6 +45,7 @@ class Code(StrEnum):
     FAULT = "fault"
     UNDRAINED = "undrained"
     WARM_UP = "warm_up"
+    NULL = "null"
     NOT_RUN = "not_run"
     NOT_OFFERED = "not_offered"
     UNAVAILABLE = "unavailable"
@@ -53,6 +57,18 @@ RULES: dict[Code, tuple[Status, str]] = {
         "run on two processors or more, so that server and generator have their own",
     ),
     Code.UNDER_SAMPLED: (Status.QUALIFIED, "a longer --duration or a higher --rate"),
+    Code.UNSTABLE: (
+        Status.QUALIFIED,
+        "more --repeats, a longer --duration, or a quieter machine; the median leaves a few out",
+    ),
+    Code.NOT_STATIONARY: (
+        Status.QUALIFIED,
+        "where it grows, a lower --rate, or see what grows in it; where it falls, more warm_up_s",
+    ),
+    Code.RIVAL_BUSY: (
+        Status.QUALIFIED,
+        "stop what else runs on this machine, or measure on a quieter one",
+    ),
     Code.FEWER_TRIALS: (Status.QUALIFIED, "run again and let it finish"),
     Code.OVERLOADED: (
         Status.QUALIFIED,
@@ -62,10 +78,6 @@ RULES: dict[Code, tuple[Status, str]] = {
         Status.QUALIFIED,
         "read this throughput as the client library's; the service might carry more",
     ),
-    Code.DISTURBED: (
-        Status.QUALIFIED,
-        "the median leaves this trial out; more --repeats, or a quieter machine",
-    ),
     Code.GENERATOR_BOUND: (
         Status.INVALID,
         "a lower --rate, or a machine with more or quieter processors",
@@ -74,6 +86,10 @@ RULES: dict[Code, tuple[Status, str]] = {
     Code.IMPLAUSIBLE: (
         Status.INVALID,
         "report this as a defect of orderbench, with the run's folder",
+    ),
+    Code.RATE_NOT_REACHED: (
+        Status.INVALID,
+        "a lower --rate, or a machine with more or quieter processors",
     ),
     Code.TRIAL_FAILED: (
         Status.FAILED,
@@ -124,6 +140,10 @@ RULES: dict[Code, tuple[Status, str]] = {
         "a lower --rate, more workers or a longer ingest.drain_limit_s; what was left is not lost",
     ),
     Code.WARM_UP: (Status.QUALIFIED, "a longer warm_up_s, and broker.warm_up_s for brokers"),
+    Code.NULL: (
+        Status.INVALID,
+        "none is needed: it stands for what the protocol alone costs, in the stack of its style",
+    ),
     Code.UNAVAILABLE: (Status.SKIPPED, "python3 bench.py doctor says what is missing"),
     Code.NOT_OFFERED: (Status.SKIPPED, "another style, or the condition left out"),
     Code.NOT_RUN: (Status.SKIPPED, "run again and let it finish"),

@@ -2,19 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.results import Ints
+from harness.analysis.stats import BATCHES, log_ms, student_point
 
-BATCHES = 20
-START = 2
-"""So many batches are the start: a tenth of the window."""
 CHANCE = 0.025
 MATERIAL = 1.1
-LEAST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +31,34 @@ class WarmUp:
         }
 
 
-def warm_up_enough(
-    latency_ms: npt.NDArray[np.float64], planned_ns: Ints, window: tuple[int, int]
-) -> WarmUp | None:
-    """Whether the warm-up before `window` (its start and end, ns) was enough; None where fewer than
-    LEAST operations, or a batch without any, cannot tell.
+def warm_up_enough(medians_ms: npt.NDArray[np.float64]) -> WarmUp | None:
+    """Whether the warm-up before a window was enough, by the median latency of each of BATCHES
+    parts of it in the order of time, +infinity where most of a part has no value; None for fewer.
 
-    For open loops at a constant mean rate. `latency_ms` are the latencies of operations, +infinity
-    for one that has none, and `planned_ns` their planned instants; those outside of the window are
-    left out.
-
-    It was not enough if the start is slower both clearly and materially. Clearly: the window is cut
-    into BATCHES batches of equal time, and the medians of the first START rank so high among all
-    that chance alone would place them there with a probability of CHANCE or less, by the exact
-    one-sided rank-sum test (Wilcoxon, Biometrics Bulletin 1 (1945) 80; Mann and Whitney, Annals of
-    Mathematical Statistics 18 (1947) 50). Batches stand for operations because neighbours depend on
-    each other, and batches hardly do (Law, Simulation Modeling and Analysis, 5th ed., section
-    9.5.3). Materially: the median of the start is at least MATERIAL times that of the rest.
+    For windows whose load is the same throughout. It was not enough if the first part is slower
+    both clearly and materially. Clearly: its logarithm lies above what the others let one expect of
+    one more, by the upper end of a prediction interval, which a new value exceeds with a
+    probability of CHANCE (Hahn and Meeker, Statistical Intervals, section 4.7). Parts stand for
+    operations because neighbours depend on each other, and parts hardly do (Law, Simulation
+    Modeling and Analysis, 5th ed., section 9.5.3); where they do, the others spread as widely.
+    Materially: it is at least MATERIAL times their median, the smallest effect that a run is asked
+    to find.
 
     A start that is faster, or a drift later on, says nothing about warm-up. Medians do not see a
     transient that few operations feel, or that is over in the first twentieth of the window.
     """
-    start_ns, end_ns = window
-    batch = (planned_ns - start_ns) * BATCHES // (end_ns - start_ns)
-    parts = [latency_ms[batch == number] for number in range(BATCHES)]
-    if sum(map(len, parts)) < LEAST or not all(map(len, parts)):
+    if len(medians_ms) != BATCHES:
         return None
-    start_ms = float(np.median(np.concatenate(parts[:START])))
-    rest_ms = float(np.median(np.concatenate(parts[START:])))
-    medians = [float(np.median(part)) for part in parts]
-    slower = start_ms >= MATERIAL * rest_ms and _chance_of_the_first(medians, START) <= CHANCE
+    start_ms, others = float(medians_ms[0]), medians_ms[1:]
+    rest_ms = float(np.median(others))
+    slower = start_ms >= MATERIAL * rest_ms and _beyond(start_ms, others)
     return WarmUp(not slower, start_ms, rest_ms)
 
 
-def _chance_of_the_first(values: list[float], count: int) -> float:
-    """The probability that `count` values taken at random rank as high as the first ones do."""
-    ranks = [sum(v < one for v in values) + sum(v <= one for v in values) for one in values]
-    sums = [sum(some) for some in combinations(ranks, count)]
-    return sum(one >= sums[0] for one in sums) / len(sums)
+def _beyond(value: float, others: npt.NDArray[np.float64]) -> bool:
+    """Whether a value is clearly above others, all of them positive."""
+    if not np.isfinite(others).all():
+        return False
+    logarithms = log_ms(others)
+    half = student_point(len(others) - 1, 1 - 2 * CHANCE) * math.sqrt(1 + 1 / len(others))
+    return bool(log_ms(np.array([value])) > logarithms.mean() + half * logarithms.std(ddof=1))
