@@ -41,7 +41,7 @@ from benchmarks.native import (
     said_by,
     whole_rate,
 )
-from benchmarks.rounds import Line, Measure, interleaved, ratio
+from benchmarks.rounds import Line, Measure, Need, interleaved
 from benchmarks.trial import SPEC, one_trial
 from clients import catalog
 from harness.analysis.trial import TrialResult, summarize_trial
@@ -64,24 +64,6 @@ KAFKA_WINDOW = 50_000
 FIRST_RECORDS = 1_000_000
 KEY_PREFIX = "0123456789ab-"
 """As long as that of a trial."""
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What issue 5 asks of the ratio of two figures."""
-
-    of: str
-    to: str
-    least: float = 0.0
-    most: float = float("inf")
-
-    def words(self, lines: Mapping[str, Line]) -> str:
-        """The ratio and the requirement."""
-        found = ratio(lines[self.of], lines[self.to])
-        met = self.least <= found.median <= self.most
-        asked = f"at least {self.least:g}" if self.least else f"at most {self.most:g}"
-        said = found.words(f"({asked}: {'met' if met else 'MISSED'})", 2)
-        return f"{self.of} / {self.to}: {said}"
 
 
 REQUESTS = {
@@ -107,7 +89,7 @@ class Bench:
 
     async def worker(self, entry: catalog.Entry, paused: bool, address: BrokerAddress) -> Server:
         """A worker, which makes the topics and queues of its address."""
-        style = entry.speaks or entry.style
+        style = entry.talks_to
         serving = Serving(style, broker=str(address), paused=paused)
         return await start_server(self.rig, serving, self.place.server)
 

@@ -23,7 +23,7 @@ from harness.rig.process import Rig
 BARE = """
 import asyncio, gc, json, sys, time
 import uvloop
-from harness.load.pacer import best_pacer
+from orders.alarm import sharpest_alarm
 
 async def nothing():
     pass
@@ -48,7 +48,7 @@ async def main(rate, seconds):
         elif not over.done():
             over.set_result(None)
 
-    pacer = best_pacer(loop, due)
+    pacer = sharpest_alarm(loop, due)
     cpu = time.process_time()
     pacer.arm(planned[0])
     await over

@@ -96,6 +96,12 @@ class Condition:
     attachment_bytes: int = 0
     work_time: str = "none"
     work_mean_ms: float = 0.0
+    queue: int = 0
+    """Workers that take one order at a time each; 0: orders are worked on side by side."""
+    late: str = ""
+    """How much later than due a queue's answers leave, on purpose; see orders.line.Lateness."""
+    stall_ms: float = 0.0
+    """How much longer some of a queue's orders take; see orders.line.STALL_EVERY."""
     subscribers: int = 0
     stalled: int = 0
     cut_idle_s: float = 0.0
@@ -126,6 +132,12 @@ class Condition:
         if self.work_time != "none":
             kind = "exp-" if self.work_time == "exponential" else ""
             parts.append(f"work-{kind}{self.work_mean_ms:g}ms")
+        if self.queue:
+            parts.append(f"queue-{self.queue}")
+        if self.late:
+            parts.append(f"late-{self.late.replace('%', 'pc')}")
+        if self.stall_ms:
+            parts.append(f"stall-{self.stall_ms:g}ms")
         if self.subscribers:
             parts.append(f"subscribers-{self.subscribers}")
         if self.stalled:
@@ -162,6 +174,12 @@ class Condition:
         if self.work_time != "none":
             kind = "mean " if self.work_time == "exponential" else ""
             parts.append(f"{duration(self.work_mean_ms)} {kind}work")
+        if self.queue:
+            parts.append(f"in line for {counted(self.queue, 'worker')}")
+        if self.late:
+            parts.append(f"answered {self.late} late")
+        if self.stall_ms:
+            parts.append(f"stalls of {duration(self.stall_ms)}")
         if self.subscribers:
             parts.append(counted(self.subscribers, "subscriber"))
         if self.stalled:
@@ -206,6 +224,11 @@ class Condition:
         if self.broker is not None:
             return self.broker.durability
         return "flushed" if self.store == "postgres" else "A"
+
+    @property
+    def at_rest(self) -> tuple[Any, ...]:
+        """What cells of a variant have in common that cost the same while nothing is sent."""
+        return (*self.how, self.durability, self.subscribers, self.cut_idle_s)
 
     def to_json(self) -> dict[str, Any]:
         """As in run.json."""

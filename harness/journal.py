@@ -3,12 +3,12 @@
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness import results
-from harness.observe.telemetry import cpu_ns, rss_bytes
+from harness.observe.telemetry import cpu_ns, cpu_split_ns, peak_bytes, rss_bytes, switches
 from harness.plan import Trial
 
 
@@ -19,6 +19,7 @@ class Journal:
     folder: Path
     telemetry: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+    _rested: set[tuple[Any, ...]] = field(default_factory=set)
 
     def event(self, kind: str, detail: str = "", trial: Trial | None = None) -> None:
         """Note that something happened now."""
@@ -32,21 +33,35 @@ class Journal:
             }
         )
 
-    def sample(self, trial: Trial, pids: Mapping[str, int], mark: str = "") -> None:
-        """Note CPU time and memory of each role's process; one that has ended is passed over."""
+    def first(self, trial: Trial) -> bool:
+        """Whether this has not been asked before of a cell that costs the same at rest."""
+        known = trial.cell.at_rest in self._rested
+        self._rested.add(trial.cell.at_rest)
+        return not known
+
+    def sample(
+        self, trial: Trial, pids: Mapping[str, int], mark: str = "", whole: bool = False
+    ) -> None:
+        """Note CPU time and memory of each role's process, with `whole` also its peak of memory and
+        its context switches, which takes longer; one that has ended is passed over."""
         for role, pid in pids.items():
             with contextlib.suppress(ProcessLookupError):
-                self.telemetry.append(
-                    {
-                        "at": time.monotonic_ns(),
-                        "cell": trial.cell.id,
-                        "trial": trial.block + 1,
-                        "role": role,
-                        "cpu_ns": cpu_ns(pid),
-                        "rss_bytes": rss_bytes(pid),
-                        "mark": mark,
-                    }
-                )
+                user, system = cpu_split_ns(pid)
+                row = {
+                    "at": time.monotonic_ns(),
+                    "cell": trial.cell.id,
+                    "trial": trial.block + 1,
+                    "role": role,
+                    "cpu_ns": cpu_ns(pid),
+                    "user_ns": user,
+                    "system_ns": system,
+                    "rss_bytes": rss_bytes(pid),
+                    "mark": mark,
+                }
+                if whole and (switched := switches(pid)) is not None:
+                    row |= asdict(switched)
+                    row["peak_bytes"] = peak_bytes(pid)
+                self.telemetry.append(row)
 
     def write(self) -> None:
         """Put both files on disk."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,8 +33,7 @@ class LoadProcess:
     @classmethod
     async def start(cls, rig: Rig, cpus: Sequence[int] | None = None) -> Self:
         """A fresh one, on `cpus` only where given. It imports its libraries meanwhile."""
-        argv = [sys.executable, "-m", "harness.load"]
-        return cls(rig, await rig.spawn("generator", argv, cpus))
+        return cls(rig, await rig.program("generator", ["harness.load"], cpus))
 
     async def open(self, spec: TrialSpec) -> None:
         """Tell it its trial and wait until its lanes are open. Raises TrialFailed."""

@@ -1,14 +1,19 @@
 """From a scenario to its cells and trials, and the order in which they run. Pure."""
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from harness.condition import BrokerWay, Condition, PollWay, counted
+from harness.recording import read_recording
 from harness.scenario import BadInput, Scenario
-from harness.sections import BurstLoad, ClosedLoad, Load
+from harness.search import Search, operations_to_judge
+from harness.sections import BurstLoad, ClosedLoad, Load, RampLoad, ReplayLoad, StepsLoad
 from harness.variant import Variant, parse_variant
 from protos.broker import Durability
 
@@ -16,7 +21,11 @@ TRIAL_OVERHEAD_S = 2.0
 """Starting and stopping a server and a generator, as seen on two cores; for the estimate only."""
 BROKER_START_S = 8.0
 """Starting a broker from the cache, likewise."""
+IDLE_S = 1.0
+"""How long each variant is seen at rest, once for all cells that cost the same then."""
 MAX_OPERATIONS = 50_000_000
+LEAST_REPEATS = 3
+"""An A/A pair of fewer has no interval, and is not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,13 @@ class LoadPoint:
     think_s: float = 0.0
     burst_size: int = 0
     every_s: float = 0.0
+    rates: tuple[float, ...] = ()
+    """Of a ramp or of steps; `rate` is then their mean over the window."""
+    hold_s: float = 0.0
+    file: str | None = None
+    """Of a recording, which has `count` operations in its `column`; `rate` is then their mean."""
+    column: str | None = None
+    count: int = 0
 
     @property
     def slug(self) -> str:
@@ -36,6 +52,11 @@ class LoadPoint:
         if self.model == "closed":
             think = f"-think-{self.think_s:g}" if self.think_s else ""
             return f"closed-{self.users}{think}"
+        if self.file is not None:
+            return f"replay-{re.sub('[^a-z0-9]+', '-', Path(self.file).stem.lower())}"
+        if self.rates:
+            hold = f"-hold-{self.hold_s:g}" if self.hold_s else ""
+            return "-".join([self.model, *(f"{rate:.10g}" for rate in self.rates)]) + hold
         burst = f"-{self.burst_size}-every-{self.every_s:g}" if self.model == "burst" else ""
         return f"{self.model}-{self.rate:.10g}{burst}"
 
@@ -50,12 +71,22 @@ class LoadPoint:
                 return f"{self.rate:g}/s and bursts of {self.burst_size} every {self.every_s:g} s"
             case "poisson":
                 return f"Poisson {self.rate:g}/s"
+            case "ramp":
+                return f"ramp {_through(self.rates)}/s"
+            case "steps":
+                return f"steps {_through(self.rates)}/s, {self.hold_s:g} s each"
+            case "replay":
+                return f"replay of {Path(self.file or '').name}, {self.rate:.4g}/s on average"
         return f"{self.rate:g}/s"
 
     @property
     def mean_rate(self) -> float:
         """Planned operations a second; 0 in a closed loop."""
         return (self.rate or 0.0) + (self.burst_size / self.every_s if self.burst_size else 0.0)
+
+
+def _through(rates: Sequence[float]) -> str:
+    return " → ".join(f"{rate:g}" for rate in rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +97,17 @@ class Cell:
     variant: Variant
     load: LoadPoint
     condition: Condition
+    window_s: float
+    """Seconds that are measured in each of its trials."""
     skipped: str = ""
     """Why it is not run: what the style cannot do."""
+    again: str = ""
+    """The id of the cell that it is the same as, where it is there only to be held against it."""
+
+    @property
+    def at_rest(self) -> tuple[Any, ...]:
+        """What cells have in common that cost the same while nothing is sent."""
+        return (self.variant.name, *self.condition.at_rest)
 
     @property
     def parts(self) -> list[str]:
@@ -90,17 +130,36 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a run will do, in order."""
+    """All that a run will do, in order; of a search all that is known before it begins, which is
+    its first trials."""
 
     scenario: Scenario
     cells: tuple[Cell, ...]
     trials: tuple[Trial, ...]
+    turns: int = 1
+    """How often each trial is run: once, or once for each of two revisions."""
+
+    @property
+    def search(self) -> Search | None:
+        """How each variant's capacity is searched for; None where the rates are known."""
+        capacity = self.scenario.capacity
+        rate = self.cells[0].load.rate
+        if capacity is None or rate is None:
+            return None
+        return Search(rate, capacity.limit, capacity.width, self.scenario.repeats)
+
+    @property
+    def most_trials(self) -> int:
+        """Trials, or the most of them that a search may take."""
+        return len(self.trials) * (self.search.most if self.search else 1) * self.turns
 
     @property
     def trial_seconds(self) -> float:
-        """The planned length of one trial, its set-up included."""
+        """The planned length of one trial, its set-up included: of different ones the mean, of a
+        search the longest."""
+        windows = [trial.cell.window_s for trial in self.trials] or [0.0]
         tail = max(self.scenario.service.mean_ms) / 1e3
-        return self.scenario.warm_up_s + self.scenario.duration_s + tail + TRIAL_OVERHEAD_S
+        return self.scenario.warm_up_s + fmean(windows) + tail + TRIAL_OVERHEAD_S
 
     @property
     def parts(self) -> dict[str, int]:
@@ -117,10 +176,11 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """The planned length of the run."""
+        """The planned length of the run, of a search the most that it may take."""
         brokers = [part for part in self.parts if part in ("kafka", "rabbitmq")]
         starting = BROKER_START_S + self.scenario.broker.warm_up_s if brokers else 0.0
-        return len(brokers) * starting + len(self.trials) * self.trial_seconds
+        resting = IDLE_S * len({t.cell.at_rest for t in self.trials})
+        return len(brokers) * starting + resting + self.most_trials * self.trial_seconds
 
 
 def make_plan(scenario: Scenario) -> Plan:
@@ -129,14 +189,16 @@ def make_plan(scenario: Scenario) -> Plan:
     Raises BadInput where the scenario asks for two equal cells, more than MAX_OPERATIONS in a
     trial, or more than its budget.
     """
+    points = [point for load in scenario.load for point in _points(load)]
     cells = tuple(
         _cell(scenario, variant, point, condition)
         for variant in map(parse_variant, scenario.styles)
-        for point in (point for load in scenario.load for point in _points(load))
+        for point in points
         for condition in _conditions(scenario, variant)
     )
+    cells += tuple(_again(scenario, cells))
     trials = []
-    for block in range(scenario.repeats):
+    for block in range(1 if scenario.capacity else scenario.repeats):
         order = [cell for cell in cells if not cell.skipped]
         random.Random(f"order/{scenario.seed}/{block}").shuffle(order)
         trials += [Trial(cell, block) for cell in order]
@@ -153,6 +215,17 @@ def _points(load: Load) -> list[LoadPoint]:
             LoadPoint("burst", rate=r, burst_size=load.burst_size, every_s=load.every_s)
             for r in load.rate
         ]
+    if isinstance(load, RampLoad):
+        mean = fmean(map(fmean, pairwise(load.rates)))
+        return [LoadPoint("ramp", rate=mean, rates=tuple(load.rates))]
+    if isinstance(load, StepsLoad):
+        rates = tuple(load.rates)
+        return [LoadPoint("steps", rate=fmean(rates), rates=rates, hold_s=load.hold_s)]
+    if isinstance(load, ReplayLoad):
+        offsets = read_recording(Path(load.file), load.column)
+        rate = (len(offsets) - 1) / offsets[-1]
+        point = LoadPoint("replay", rate, file=load.file, column=load.column, count=len(offsets))
+        return [point]
     return [LoadPoint(load.model, rate=r) for r in load.rate]
 
 
@@ -174,6 +247,9 @@ def _conditions(scenario: Scenario, variant: Variant) -> Iterator[Condition]:
         "items": order.items if order.file is None else [None],
         "attachment_bytes": order.attachment_bytes,
         "work_mean_ms": scenario.service.mean_ms,
+        "queue": scenario.service.queue,
+        "late": scenario.service.late,
+        "stall_ms": scenario.service.stall_ms,
         "subscribers": scenario.watch.subscribers if watches else [0],
         "stalled": scenario.watch.stalled if watches else [0],
         "codec": ["" if codec == "own" else codec for codec in wire.codec],
@@ -215,7 +291,44 @@ def _broker_ways(scenario: Scenario, variant: Variant) -> list[BrokerWay]:
 def _cell(scenario: Scenario, variant: Variant, load: LoadPoint, condition: Condition) -> Cell:
     parts = [scenario.operation, variant.slug, load.slug, *condition.slugs]
     skipped = _cannot(scenario.operation, variant, condition)
-    return Cell(".".join(parts), variant, load, condition, skipped)
+    return Cell(".".join(parts), variant, load, condition, _window_s(scenario, load), skipped)
+
+
+def at_rate(scenario: Scenario, cell: Cell, rate: float) -> Cell:
+    """The cell of a search that asks the same at another rate."""
+    return _cell(scenario, cell.variant, replace(cell.load, rate=rate), cell.condition)
+
+
+def _again(scenario: Scenario, cells: Sequence[Cell]) -> Iterator[Cell]:
+    """A/A: of each family's first variant the cells of its first condition, under a second label;
+    none where the family has two labels of one variant already."""
+    if not scenario.noise or scenario.capacity or scenario.repeats < LEAST_REPEATS:
+        return
+    families: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.variant.entry.family and not cell.skipped:
+            families.setdefault(cell.variant.entry.family, []).append(cell)
+    for first, *others in families.values():
+        own = {cell.variant.name for cell in (first, *others)}
+        if len(own) > len({name.partition("=")[0] for name in own}):
+            continue
+        label = "-".join(filter(None, [first.variant.label, "again"]))
+        variant = replace(first.variant, label=label)
+        for cell in (first, *others):
+            if (cell.variant, cell.condition) == (first.variant, first.condition):
+                yield replace(_cell(scenario, variant, cell.load, cell.condition), again=cell.id)
+
+
+def _window_s(scenario: Scenario, load: LoadPoint) -> float:
+    if load.model == "steps":
+        return load.hold_s * len(load.rates)
+    if load.model == "replay":
+        assert load.rate is not None
+        # As long after the last instant as they are apart on average.
+        return load.count / load.rate
+    if scenario.capacity is None or scenario.objective is None or load.rate is None:
+        return scenario.duration_s
+    return max(scenario.duration_s, operations_to_judge(scenario.objective.percentile) / load.rate)
 
 
 def _cannot(operation: str, variant: Variant, condition: Condition) -> str:
@@ -242,6 +355,7 @@ def _check(plan: Plan) -> None:
             'scenario: watch: only with operation = "watch"; take the section out, or set it'
         )
     scenario = plan.scenario
+    problems += _search_problems(plan)
     ingests = scenario.operation == "ingest"
     if "ingest" in scenario.model_fields_set and not ingests:
         problems.append(
@@ -266,8 +380,11 @@ def _check(plan: Plan) -> None:
         for stalled, subscribers in sorted(watching)
         if stalled >= subscribers > 0
     ]
-    length = plan.scenario.warm_up_s + plan.scenario.duration_s
-    most = max(cell.load.mean_rate for cell in plan.cells) * length
+    highest = scenario.capacity.limit if scenario.capacity else 0.0
+    most = max(
+        max(cell.load.mean_rate, highest) * (scenario.warm_up_s + cell.window_s)
+        for cell in plan.cells
+    )
     if most > MAX_OPERATIONS:
         problems.append(
             f"scenario: load.rate: a trial of {most:.3g} operations is more than {MAX_OPERATIONS};"
@@ -277,7 +394,39 @@ def _check(plan: Plan) -> None:
     if budget is not None and plan.seconds > budget:
         problems.append(
             f"scenario: budget_s: the plan comes to {plan.seconds:.0f} s, more than {budget:g};"
-            " fewer styles, loads or repeats, or a larger budget_s"
+            " fewer styles, loads or repeats, or a larger budget_s (--budget)"
         )
     if problems:
         raise BadInput(problems)
+
+
+def _search_problems(plan: Plan) -> list[str]:
+    scenario, capacity = plan.scenario, plan.scenario.capacity
+    if capacity is None:
+        return []
+    problems = []
+    if scenario.objective is None:
+        problems.append("scenario: capacity: needs an objective that is to hold; add [objective]")
+    loads = {cell.load for cell in plan.cells}
+    load = plan.cells[0].load
+    if len(loads) > 1 or load.model not in ("constant", "poisson") or load.rate is None:
+        problems.append(
+            "scenario: capacity: needs one constant or poisson load, whose rate is where the search"
+            " begins"
+        )
+        return problems
+    if capacity.limit <= load.rate:
+        problems.append(
+            f"scenario: capacity.limit: the search begins at {load.rate:g}/s, which is not below"
+            f" {capacity.limit:g}; a lower load.rate or a higher limit"
+        )
+    window_s = plan.cells[0].window_s
+    if window_s > max(capacity.longest_s, scenario.duration_s):
+        problems.append(
+            f"scenario: load.rate: a trial at {load.rate:g}/s takes {window_s:.0f} s until the"
+            " objective's percentile can be judged, more than capacity.longest_s ="
+            f" {capacity.longest_s:g}; a higher load.rate, or a larger longest_s"
+        )
+    if scenario.fault is not None:
+        problems.append("scenario: fault: not in a search for capacity; take one of the two out")
+    return problems

@@ -126,7 +126,10 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]], schema: "pa.Schem
 def telemetry_schema() -> "pa.Schema":
     """Rows of telemetry.parquet: a process's CPU time and memory at an instant.
 
-    `mark` is `window_start` or `window_end` at the measured window's ends, else empty.
+    `mark` is `window_start` or `window_end` at the measured window's ends, `count_start` or
+    `count_end` just outside them, where context switches and the peak of memory are read too,
+    `idle_start` or `idle_end` while connections stand and nothing is sent, `before_open` before
+    the first connection; else empty.
     """
     import pyarrow as pa
 
@@ -139,6 +142,11 @@ def telemetry_schema() -> "pa.Schema":
             ("cpu_ns", pa.int64()),
             ("rss_bytes", pa.int64()),
             ("mark", pa.string()),
+            ("user_ns", pa.int64()),
+            ("system_ns", pa.int64()),
+            ("peak_bytes", pa.int64()),
+            ("voluntary", pa.int64()),
+            ("involuntary", pa.int64()),
         ]
     )
 

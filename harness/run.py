@@ -3,66 +3,101 @@
 import asyncio
 import contextlib
 import json
+import random
+import secrets
 import signal
-from collections.abc import Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness import results
+from harness.analysis.trial import TrialResult
 from harness.journal import Journal
 from harness.load_process import TrialFailed
+from harness.machine import calibration_of
 from harness.observe.environment import collect_environment
-from harness.plan import Cell, Plan
+from harness.plan import Cell, Plan, Trial
+from harness.record import Record, now
 from harness.redaction import redacted
 from harness.rig.authority import make_authority
+from harness.rig.awake import awake
 from harness.rig.parts import Parts, start_parts
-from harness.rig.placement import Placement, this_machine
+from harness.rig.placement import this_machine
 from harness.rig.process import Rig, RigError
-from harness.trial import OneTrial, Setting, Watcher
+from harness.rig.tree import OWN, Tree
+from harness.scenario import BadInput
+from harness.trial import OneTrial, Setting, Watcher, read_result
+from harness.trials import trials_of
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A tree of this project, and the folder of what is measured of it."""
+
+    folder: Path
+    tree: Tree = OWN
 
 
 def execute(
     plan: Plan,
-    folder: Path,
+    sides: Sequence[Side],
     targets: Mapping[str, str],
     command: list[str],
     watch: Watcher,
     trace: str | None = None,
     addresses: Mapping[str, str] | None = None,
+    resume: bool = False,
 ) -> bool:
-    """Run all trials of a plan into `folder`; returns whether the run was complete.
+    """Run all trials of a plan for each side; returns whether the run was complete.
 
-    `targets` maps a style to the address of a service that already runs, `addresses` a broker or a
-    store to its own. `trace` is where spans go, a file or an OTLP address. SIGINT or SIGTERM ends
-    the run after what is finished has been kept.
+    Two sides take turns at every trial, in an order that is drawn. `targets` maps a style to the
+    address of a service that already runs, `addresses` a broker or a store to its own. `trace` is
+    where spans go, a file or an OTLP address. With `resume` the folder has a part of the run, and
+    only what is missing is run; raises BadInput where a broker or a store is not what it was.
+    SIGINT or SIGTERM ends the run after what is finished has been kept.
     """
-    return asyncio.run(_execute(plan, folder, targets, command, watch, trace, addresses or {}))
+    addresses = addresses or {}
+    return asyncio.run(_execute(plan, sides, targets, command, watch, trace, addresses, resume))
 
 
 async def _execute(
     plan: Plan,
-    folder: Path,
+    sides: Sequence[Side],
     targets: Mapping[str, str],
     command: list[str],
     watch: Watcher,
     trace: str | None,
     addresses: Mapping[str, str],
+    resume: bool,
 ) -> bool:
     loop = asyncio.get_running_loop()
-    trials = asyncio.current_task()
-    assert trials is not None
+    running = asyncio.current_task()
+    assert running is not None
     for interrupt in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(interrupt, trials.cancel)
-    placement = this_machine()
-    info = _run_info(plan, folder, targets, command, placement)
-    results.write_json(folder / "run.json", info)
-    journal = Journal(folder)
+        loop.add_signal_handler(interrupt, running.cancel)
     complete = False
+    records: list[Record] = []
     try:
-        async with Rig(folder / "logs") as rig, contextlib.AsyncExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
+            kept_awake = stack.enter_context(awake())
+            infos = [
+                {**info, "awake": kept_awake} for info in _run_infos(plan, sides, targets, command)
+            ]
+            for warning in infos[0]["environment"]["before"]["warnings"]:
+                watch.said(warning)
+            for side, info in zip(sides, infos, strict=True):
+                record = (
+                    Record.resumed(side.folder, _resumption(info))
+                    if resume
+                    else Record(side.folder, info, Journal(side.folder))
+                )
+                records.append(stack.enter_context(record))
+            rigs = [
+                await stack.enter_async_context(Rig(side.folder / "logs", side.tree))
+                for side in sides
+            ]
             private = Path(stack.enter_context(TemporaryDirectory(prefix="orderbench-")))
             encrypts = any(cell.condition.tls for cell in plan.cells)
             certificates = make_authority(private) if encrypts else None
@@ -71,41 +106,94 @@ async def _execute(
             # Below the run, where it is found should the harness be killed.
             data = Path(
                 stack.enter_context(
-                    TemporaryDirectory(prefix=".brokers-", dir=folder, ignore_cleanup_errors=True)
+                    TemporaryDirectory(
+                        prefix=".brokers-", dir=sides[0].folder, ignore_cleanup_errors=True
+                    )
                 )
             )
-            parts = await start_parts(rig, wanted, addresses, watch.said, fast, data)
-            stack.push_async_callback(_stop, parts, journal)
-            info["parts"] = _parts_info(parts)
-            results.write_json(folder / "run.json", info)
-            setting = Setting(
-                plan, folder, targets, placement, certificates, parts, trace, rig, journal, watch
-            )
-            await _warm_up_brokers(setting, private)
-            for number, trial in enumerate(plan.trials, 1):
-                lacks = _lacking(setting, trial.cell)
-                if lacks:
-                    if trial.block == 0:
-                        journal.event("unavailable", lacks, trial)
-                    continue
-                watch.trial_started(trial, number)
-                try:
-                    await OneTrial(setting, trial).run()
-                except (TrialFailed, RigError) as error:
-                    journal.event("trial_failed", str(error), trial)
-                    watch.trial_failed(trial, str(error))
-                journal.write()
+            parts = await start_parts(rigs[0], wanted, addresses, watch.said, fast, data)
+            stack.push_async_callback(_stop, parts, records[0].journal)
+            for record in records:
+                _note_parts(record, parts)
+            placement = this_machine()
+            turns = [
+                _Turn(
+                    record,
+                    Setting(
+                        plan,
+                        record.folder,
+                        targets,
+                        placement,
+                        certificates,
+                        parts,
+                        trace,
+                        rig,
+                        record.journal,
+                        watch,
+                    ),
+                    side.tree.revision,
+                )
+                for record, rig, side in zip(records, rigs, sides, strict=True)
+            ]
+            await _warm_up_brokers(turns[0].setting, private)
+            trials = trials_of(plan)
+            number = 0
+            while (trial := trials.next()) is not None:
+                result = None
+                for turn in _in_turn(turns, plan, trial):
+                    number += 1
+                    if len(trials.cells) > len(turn.record.info["cells"]):
+                        turn.record.note(cells=[_cell_info(plan, cell) for cell in trials.cells])
+                    result = await _one(turn, trial, number)
+                trials.tell(trial, result)
+            for record in records:
+                record.complete()
         complete = True
     except asyncio.CancelledError:
-        journal.event("interrupted")
-        trials.uncancel()
+        running.uncancel()
     finally:
         for interrupt in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(interrupt)
-        journal.write()
-        ended = {"status": "complete" if complete else "partial", "ended_at": _now()}
-        results.write_json(folder / "run.json", {**info, **ended})
     return complete
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A side while the run goes on."""
+
+    record: Record
+    setting: Setting
+    revision: str
+
+
+def _in_turn(turns: Sequence[_Turn], plan: Plan, trial: Trial) -> list[_Turn]:
+    """The sides in the order in which they run a trial: what drifts on the machine, or is left by
+    the trial before, meets both alike."""
+    order = list(turns)
+    random.Random(f"turns/{plan.scenario.seed}/{trial.block}/{trial.cell.id}").shuffle(order)
+    return order
+
+
+async def _one(turn: _Turn, trial: Trial, number: int) -> TrialResult | None:
+    """One trial, as it is on disk where an earlier start ran it; None where it left no samples,
+    which is noted."""
+    setting = turn.setting
+    if turn.record.has(trial):
+        return read_result(setting, trial)
+    if lacks := _lacking(setting, trial.cell):
+        if trial.block == 0:
+            setting.journal.event("unavailable", lacks, trial)
+        return None
+    whose = turn.revision if setting.plan.turns > 1 else ""
+    setting.watch.trial_started(trial, number, whose)
+    try:
+        return await OneTrial(setting, trial).run()
+    except (TrialFailed, RigError) as error:
+        setting.journal.event("trial_failed", str(error), trial)
+        setting.watch.trial_failed(trial, str(error))
+        return None
+    finally:
+        setting.journal.write()
 
 
 async def _stop(parts: Parts, journal: Journal) -> None:
@@ -155,28 +243,73 @@ def _parts_info(parts: Parts) -> dict[str, Any]:
     }
 
 
-def _run_info(
-    plan: Plan, folder: Path, targets: Mapping[str, str], command: list[str], placement: Placement
-) -> dict[str, Any]:
+def _note_parts(record: Record, parts: Parts) -> None:
+    """Raises BadInput where a part was of another version before."""
+    found, before = _parts_info(parts), record.info["parts"]
+    unlike = [
+        f"--resume: {name} is {found[name]['version']}, and was {part['version']}; give the one"
+        f" that the run began with (--{name}), or run the scenario again"
+        for name, part in before.items()
+        if name in found and found[name]["version"] != part["version"]
+    ]
+    if unlike:
+        raise BadInput(unlike)
+    record.note(parts={**before, **found})
+
+
+def surroundings(targets: Mapping[str, str]) -> dict[str, Any]:
+    """Where a run takes place, and against whose services, as in run.json."""
+    placement = this_machine()
     return {
-        "format": results.FORMAT,
-        "run": folder.name,
-        "status": "running",
-        "question": plan.scenario.question,
-        "scenario": plan.scenario.model_dump(mode="json"),
-        "command": [redacted(word) for word in command],
-        "started_at": _now(),
-        "ended_at": None,
         "environment": collect_environment(),
         "placement": {
             "generator": placement.generator,
             "server": placement.server,
             "shared": placement.shared,
         },
-        "parts": {},
         "targets": {style: redacted(address) for style, address in targets.items()},
+    }
+
+
+def _run_infos(
+    plan: Plan, sides: Sequence[Side], targets: Mapping[str, str], command: list[str]
+) -> list[dict[str, Any]]:
+    """run.json of each side, as a run begins with it."""
+    around = surroundings(targets)
+    begun = {
+        "format": results.FORMAT,
+        "status": "running",
+        "question": plan.scenario.question,
+        "scenario": plan.scenario.model_dump(mode="json"),
+        "command": [redacted(word) for word in command],
+        "started_at": now(),
+        "ended_at": None,
+        "parts": {},
+        "instrument": calibration_of(around["environment"]),
         "cells": [_cell_info(plan, cell) for cell in plan.cells],
-        "planned_trials": len(plan.trials),
+        "planned_trials": plan.most_trials // plan.turns,
+    }
+    token = secrets.token_hex(8)
+    return [
+        {
+            **begun,
+            **around,
+            "run": side.folder.name,
+            "environment": {**around["environment"], **side.tree.told},
+            "interleaved": {"id": token, "revision": side.tree.revision}
+            if len(sides) > 1
+            else None,
+        }
+        for side in sides
+    ]
+
+
+def _resumption(info: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run goes on, as in run.json, by how it would begin now."""
+    return {
+        "at": info["started_at"],
+        "command": info["command"],
+        "before": info["environment"].get("before"),
     }
 
 
@@ -196,10 +329,9 @@ def _cell_info(plan: Plan, cell: Cell) -> dict[str, Any]:
             "timeout_s": scenario.timeout_s,
         },
         "has_server": bool(cell.variant.entry.server),
+        "null": cell.variant.entry.null,
         "connections_a_lane": cell.variant.entry.per_lane,
         "skipped": cell.skipped,
+        "family": cell.variant.entry.family,
+        "again": cell.again,
     }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from harness.sections import (
     LOADS,
     Axis,
     BrokerShape,
+    CapacitySearch,
     ClosedLoad,
     Connection,
     Fault,
@@ -24,6 +25,7 @@ from harness.sections import (
     Objective,
     OrderShape,
     PollShape,
+    Price,
     RetryShape,
     Seconds,
     Section,
@@ -66,6 +68,9 @@ class Scenario(Section):
     timeout_s: Seconds = 2.0
     budget_s: Seconds | None = None
     objective: Objective | None = None
+    noise: bool = True
+    """Whether each family's first variant also runs against itself (A/A)."""
+    capacity: CapacitySearch | None = None
     load: Axis[Load]
     order: OrderShape = OrderShape()
     service: ServiceTime = ServiceTime()
@@ -79,6 +84,7 @@ class Scenario(Section):
     broker: BrokerShape = BrokerShape()
     ingest: IngestShape = IngestShape()
     fault: Fault | None = None
+    price: Price | None = None
 
     @field_validator("styles")
     @classmethod
@@ -98,6 +104,7 @@ SECTIONS: dict[str, type[Section]] = {
     "service": ServiceTime,
     "connection": Connection,
     "objective": Objective,
+    "capacity": CapacitySearch,
     "wire": WireShape,
     "poll": PollShape,
     "watch": Subscribers,
@@ -107,9 +114,40 @@ SECTIONS: dict[str, type[Section]] = {
     "broker": BrokerShape,
     "ingest": IngestShape,
     "fault": Fault,
+    "price": Price,
 }
 
 
+def usual() -> dict[str, Any]:
+    """What a scenario has, as run.json has it, that says nothing of it."""
+    return {
+        name: field.default.model_dump(mode="json")
+        if isinstance(field.default, Section)
+        else field.default
+        for name, field in Scenario.model_fields.items()
+        if not field.is_required()
+    }
+
+
+def resolved_scenario(resolved: Mapping[str, Any]) -> Scenario:
+    """The scenario that run.json has. Raises BadInput where this program has no such scenario."""
+    defaults = usual()
+    said = {
+        key: value
+        for key, value in resolved.items()
+        if key not in defaults or value != defaults[key]
+    }
+    try:
+        return Scenario.model_validate(said)
+    except ValidationError as error:
+        raise BadInput(
+            f"scenario: {_key(mistake['loc'], said)}: {_words(dict(mistake))}"
+            for mistake in error.errors()
+        ) from None
+
+
+CHANGING = ("ramp", "steps", "replay")
+"""Loads whose rate changes."""
 _INDEX = re.compile(r"\[\d+\]")
 
 
@@ -120,14 +158,7 @@ def load_scenario(path: Path, overrides: dict[str, Any], thorough: bool = False)
     `thorough` of keys that are put in the place of its own with `thorough`. Raises BadInput with
     every mistake.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput([f"{path}: cannot be read: {error.strerror or error}"]) from None
-    except UnicodeDecodeError as error:
-        raise BadInput([f"{path}: is not UTF-8 text: {error.reason}"]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput([f"{path}: is not TOML: {error}"]) from None
+    raw = read_toml(path)
     more = raw.pop("thorough", None)
     if thorough:
         if not isinstance(more, dict):
@@ -153,6 +184,18 @@ def load_scenario(path: Path, overrides: dict[str, Any], thorough: bool = False)
     return scenario
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's tables. Raises BadInput."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput([f"{path}: cannot be read: {error.strerror or error}"]) from None
+    except UnicodeDecodeError as error:
+        raise BadInput([f"{path}: is not UTF-8 text: {error.reason}"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput([f"{path}: is not TOML: {error}"]) from None
+
+
 def _apply(raw: dict[str, Any], overrides: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
     """Write overrides into `raw`; returns the problems, and which key came from which option."""
     problems: list[str] = []
@@ -165,8 +208,14 @@ def _apply(raw: dict[str, Any], overrides: dict[str, Any]) -> tuple[list[str], d
                 key = option.removeprefix("--")
                 loads = [x for x in listed(raw.get("load", [])) if isinstance(x, dict)]
                 closed = option == "--users"
-                fitting = [x for x in loads if (x.get("model") == "closed") == closed]
-                if not fitting:
+                fitting = [
+                    x
+                    for x in loads
+                    if (x.get("model") == "closed") == closed and x.get("model") not in CHANGING
+                ]
+                if not fitting and any(x.get("model") in CHANGING for x in loads):
+                    problems.append(f"{option}: the scenario's loads have no one rate; change them")
+                elif not fitting:
                     other = "--rate" if closed else "--users"
                     kind = "closed" if closed else "open"
                     problems.append(f"{option}: the scenario has no {kind}-loop load; use {other}")
@@ -191,9 +240,21 @@ def _apply(raw: dict[str, Any], overrides: dict[str, Any]) -> tuple[list[str], d
                 if isinstance(broker, dict):
                     broker[key] = value
                     sources[f"broker.{key}"] = option
+            case "--price":
+                price = raw.setdefault("price", {})
+                if isinstance(price, dict):
+                    price["core_hour"] = value
+                    sources["price.core_hour"] = option
             case "--duration":
+                loads = [x for x in listed(raw.get("load", [])) if isinstance(x, dict)]
+                if loads and all(x.get("model") in ("steps", "replay") for x in loads):
+                    said = "steps and recordings are as long as they are; change them"
+                    problems.append(f"{option}: {said}")
                 raw["duration_s"] = value
                 sources["duration_s"] = option
+            case "--budget":
+                raw["budget_s"] = value
+                sources["budget_s"] = option
             case _:
                 raw[option.removeprefix("--")] = value
                 sources[option.removeprefix("--")] = option
@@ -233,7 +294,7 @@ def _words(mistake: dict[str, Any]) -> str:
     location = mistake["loc"]
     match mistake["type"]:
         case "extra_forbidden":
-            return _with_nearest("unknown key", str(location[-1]), _names_beside(location))
+            return in_words(mistake, _names_beside(location))
         case "union_tag_invalid":
             given = mistake["ctx"]["tag"]
             return _with_nearest(
@@ -241,6 +302,14 @@ def _words(mistake: dict[str, Any]) -> str:
             )
         case "union_tag_not_found":
             return f"model is missing; one of {', '.join(LOADS)}"
+    return in_words(mistake)
+
+
+def in_words(mistake: dict[str, Any], known: Iterable[str] = ()) -> str:
+    """One of pydantic's errors as a user would say it; `known` keys may stand there."""
+    match mistake["type"]:
+        case "extra_forbidden":
+            return _with_nearest("unknown key", str(mistake["loc"][-1]), list(known))
         case "missing":
             return "is missing"
         case "too_short":

@@ -3,8 +3,18 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
+from harness.recording import read_recording
+from orders.line import Lateness
 from orders.samples import orders_from_file
 from orders.validation import MAX_ATTACHMENT_BYTES
 
@@ -60,12 +70,56 @@ class BurstLoad(Section):
     every_s: Seconds
 
 
-Load = Annotated[ClosedLoad | ConstantLoad | PoissonLoad | BurstLoad, Field(discriminator="model")]
+class RampLoad(Section):
+    """A rate that grows, or falls, evenly through `rates` over the measured window; the warm-up is
+    at the first of them."""
+
+    model: Literal["ramp"]
+    rates: Annotated[list[Rate], Field(min_length=2, max_length=16)]
+
+
+class StepsLoad(Section):
+    """`rates`, each held for `hold_s` seconds, which make the measured window; the warm-up is at
+    the first of them."""
+
+    model: Literal["steps"]
+    rates: Annotated[list[Rate], Field(min_length=1, max_length=16)]
+    hold_s: Seconds
+
+
+class ReplayLoad(Section):
+    """The instants of a `file`, as they are there: they make the measured window, and the warm-up
+    is at their mean rate. Of CSV or JSON lines `column` says which hold them."""
+
+    model: Literal["replay"]
+    column: str | None = None
+    file: str
+
+    @field_validator("file")
+    @classmethod
+    def _readable(cls, value: str, info: ValidationInfo) -> str:
+        path = Path((info.context or {}).get("folder", "."), value)
+        try:
+            read_recording(path, info.data.get("column"))
+        except OSError as error:
+            raise ValueError(f"cannot read {path}: {error.strerror or error}") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        return str(path.resolve())
+
+
+Load = Annotated[
+    ClosedLoad | ConstantLoad | PoissonLoad | BurstLoad | RampLoad | StepsLoad | ReplayLoad,
+    Field(discriminator="model"),
+]
 LOADS: dict[str, type[Section]] = {
     "closed": ClosedLoad,
     "constant": ConstantLoad,
     "poisson": PoissonLoad,
     "burst": BurstLoad,
+    "ramp": RampLoad,
+    "steps": StepsLoad,
+    "replay": ReplayLoad,
 }
 
 
@@ -95,8 +149,16 @@ class OrderShape(Section):
 WORKING = ("fixed", "exponential")
 
 
+def _lateness(text: str) -> str:
+    Lateness.parse(text)
+    return text
+
+
 class ServiceTime(Section):
-    """How long the service works on an order: the same draws for every style of a block."""
+    """How long the service works on an order: the same draws for every style of a block. With a
+    `queue` so many workers take one order at a time each, in the order of arrival; without, orders
+    are worked on side by side. On purpose a queue answers `late` (`100us`, `1ms`, `5%` of an
+    order's time) and takes `stall_ms` longer for some orders (orders.line.STALL_EVERY)."""
 
     time: Literal["none", "fixed", "exponential"] = "none"
     mean_ms: Annotated[
@@ -104,7 +166,17 @@ class ServiceTime(Section):
         BeforeValidator(listed),
         Field(min_length=1, validate_default=True),
     ] = [0.0]
+    queue: Axis[Annotated[int, Field(ge=0, le=1000)]] = [0]
+    late: Axis[Annotated[str, AfterValidator(_lateness)]] = [""]
+    stall_ms: Axis[Annotated[float, Field(ge=0, le=30_000, allow_inf_nan=False)]] = [0.0]
     store: Axis[Literal["memory", "postgres"]] = ["memory"]
+
+    @field_validator("late", "stall_ms")
+    @classmethod
+    def _in_line(cls, value: list[Any], info: ValidationInfo) -> list[Any]:
+        if any(value) and not all(info.data.get("queue", [1])):
+            raise ValueError("goes together with a queue of 1 or more")
+        return value
 
     @field_validator("mean_ms")
     @classmethod
@@ -212,8 +284,27 @@ class Fault(Section):
     wipe: bool = False
 
 
+class Price(Section):
+    """What is paid, in any currency: for a processor in use and for a GiB of memory, by the hour;
+    and for 10**9 bytes between two processes."""
+
+    core_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    gib_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
 class Objective(Section):
     """What a user of the service would call fast enough."""
 
     percentile: Annotated[float, Field(gt=0, lt=100, allow_inf_nan=False)] = 99
     latency_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class CapacitySearch(Section):
+    """Not the load's rate is what is asked for, but the highest, from it up to `limit`, at which
+    the objective holds and nothing is left undone: to a share of `width`. A trial is made so long
+    that its percentile can be judged, up to `longest_s` seconds."""
+
+    limit: Rate
+    width: Annotated[float, Field(ge=0.005, le=1, allow_inf_nan=False)] = 0.05
+    longest_s: Seconds = 30.0

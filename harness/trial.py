@@ -3,25 +3,24 @@
 import asyncio
 import contextlib
 import json
-import os
 import re
 import secrets
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from harness import results
+from harness.analysis.summary import observed
 from harness.analysis.trial import TrialResult, summarize_trial
 from harness.fault import Fault, prepare_fault
 from harness.journal import Journal
 from harness.load.messages import LoadSpec, OrderSpec, TrialSpec, WireSpec
 from harness.load_process import LoadProcess
-from harness.observe import wire
-from harness.plan import Plan, Trial
+from harness.observe import telemetry
+from harness.plan import IDLE_S, Plan, Trial
 from harness.rig.authority import Certificates
-from harness.rig.parts import Parts, numbered, variable
+from harness.rig.parts import BROKERS, Parts, numbered, variable
 from harness.rig.placement import Placement
 from harness.rig.process import Process, Rig
 from harness.rig.server import (
@@ -32,10 +31,8 @@ from harness.rig.server import (
     start_relay,
     start_server,
 )
+from harness.sampling import Sampler
 from protos.broker import BrokerAddress, Durability, read_broker
-
-SAMPLE_S = 0.25
-WIRE_MARGIN_NS = 100_000_000
 
 
 class Watcher(Protocol):
@@ -44,8 +41,8 @@ class Watcher(Protocol):
     def said(self, words: str) -> None:
         """Something was prepared."""
 
-    def trial_started(self, trial: Trial, number: int) -> None:
-        """Trial `number` (from 1) of the plan begins."""
+    def trial_started(self, trial: Trial, number: int, revision: str = "") -> None:
+        """Trial `number` (from 1) of the plan begins; of a `revision` where two take turns."""
 
     def trial_progress(self, elapsed_s: float, rate: float, failed: int) -> None:
         """So far, and operations ended a second since the last time."""
@@ -95,16 +92,15 @@ class OneTrial:
         self._rig = setting.rig
         self._journal = setting.journal
 
-    async def run(self) -> None:
-        """Raises TrialFailed or RigError when there are no samples."""
+    async def run(self) -> TrialResult:
+        """What came of it. Raises TrialFailed or RigError when there are no samples."""
         async with contextlib.AsyncExitStack() as stack:
             generator, served = await self._start(stack)
             await self._load(generator, served)
-        samples = results.read_samples(self._path)
-        timeout_s = self._plan.scenario.timeout_s
-        self._setting.watch.trial_ended(
-            self._trial, summarize_trial(samples, self._trial.block + 1, timeout_s)
-        )
+        result = read_result(self._setting, self._trial)
+        assert result is not None
+        self._setting.watch.trial_ended(self._trial, result)
+        return result
 
     async def rehearse(self, seconds: float, folder: Path) -> None:
         """The same load for `seconds`, of which nothing is kept: to warm up a broker. Raises
@@ -160,6 +156,7 @@ class OneTrial:
         if condition.cut_idle_s:
             relay = await start_relay(self._rig, authority_of(address), condition.cut_idle_s, cpus)
             stack.push_async_callback(self._end_relay, relay)
+            pids["relay"] = relay.process.pid
             address = address.removesuffix(authority_of(address)) + relay.address
         return _Served(address, pids)
 
@@ -198,7 +195,10 @@ class OneTrial:
         if condition.remember == "redis":
             stores[variable("redis")] = setting.parts.address("redis")
         return Serving(
-            entry.speaks or entry.style,
+            entry.talks_to,
+            queue=condition.queue,
+            late=condition.late,
+            stall_ms=condition.stall_ms,
             remember=condition.remember,
             compression=condition.compression,
             store=condition.store,
@@ -240,19 +240,18 @@ class OneTrial:
 
     async def _load(self, generator: LoadProcess, served: _Served) -> None:
         self._journal.sample(self._trial, served.pids, "before_open")
+        for pid in served.pids.values():
+            telemetry.forget_peak(pid)
         await generator.open(self._spec(served.address))
-        pids = {**served.pids, "generator": generator.process.pid}
-        # Behind a gateway or a broker, the service's own ports would count everything twice.
-        between = {"gateway", "broker"} & pids.keys()
-        ends = [pid for role, pid in pids.items() if not (between and role.startswith("server"))]
-        ports = [await asyncio.to_thread(wire.listening_ports, pid) for pid in ends]
+        pids = {**served.pids, **self._stores(), "generator": generator.process.pid}
+        frozen = self._setting.parts.frozen_pids
+        sampler = Sampler(self._journal, self._trial, pids, frozen)
+        if self._journal.first(self._trial):
+            await sampler.rest(IDLE_S)
         fault = await self._prepare_fault(served)
         began = generator.send()
         self._journal.event("trial_started", str(began), self._trial)
-        watching = [
-            asyncio.create_task(self._sample(pids, began)),
-            asyncio.create_task(self._watch_wire(set().union(*ports), began)),
-        ]
+        watching = [asyncio.create_task(sampler.watch(began, *self._window(began)))]
         if fault is not None:
             watching.append(asyncio.create_task(fault.happen(began)))
         try:
@@ -291,35 +290,17 @@ class OneTrial:
             self._journal.event("drained", json.dumps(each.said), self._trial)
         return [each.file for each in taken]
 
-    async def _sample(self, pids: Mapping[str, int], began: int) -> None:
-        start, end = self._window(began)
-        frozen = self._setting.parts.frozen_pids
-        pids = {**pids, "harness": os.getpid(), **frozen}
-        for at, mark in ((start, "window_start"), (end, "window_end")):
-            while (left := (at - time.monotonic_ns()) / 1e9) > 0:
-                await asyncio.sleep(min(left, SAMPLE_S))
-                if left > SAMPLE_S:
-                    self._journal.sample(self._trial, pids)
-            self._journal.sample(self._trial, pids, mark)
-
-    async def _watch_wire(self, ports: set[int], began: int) -> None:
-        """Bytes and connections, counted just outside the window: counting takes time itself."""
-        if not ports or not wire.available():
-            return
-        start, end = self._window(began)
-        seen = []
-        for at in (max(began, start - WIRE_MARGIN_NS), end + WIRE_MARGIN_NS):
-            await asyncio.sleep(max(0.0, (at - time.monotonic_ns()) / 1e9))
-            counted = await asyncio.to_thread(wire.sockets, ports)
-            seen.append((time.monotonic_ns(), counted))
-        (first, before), (last, after) = seen
-        moved = asdict(wire.moved(before, after))
-        self._journal.event("wire", json.dumps({"from": first, "to": last, **moved}), self._trial)
+    def _stores(self) -> dict[str, int]:
+        """The processes of the stores that the service uses."""
+        parts = self._setting.parts.running
+        used = [part for part in self._trial.cell.parts if part in parts and part not in BROKERS]
+        pids = [pid for part in used for pid in parts[part].pids.values()]
+        return numbered("store", [each for pid in pids for each in telemetry.family(pid)])
 
     def _window(self, began: int) -> tuple[int, int]:
         scenario = self._plan.scenario
         start = began + round(scenario.warm_up_s * 1e9)
-        return start, start + round(scenario.duration_s * 1e9)
+        return start, start + round(self._trial.cell.window_s * 1e9)
 
     def _spec(self, target: str) -> TrialSpec:
         scenario, cell = self._plan.scenario, self._trial.cell
@@ -332,11 +313,19 @@ class OneTrial:
             driver=cell.variant.entry.driver,
             target=target,
             load=LoadSpec(
-                load.model, load.rate, load.users, load.think_s, load.burst_size, load.every_s
+                load.model,
+                load.rate,
+                load.users,
+                load.think_s,
+                load.burst_size,
+                load.every_s,
+                load.rates,
+                load.file,
+                load.column,
             ),
             seed=scenario.seed,
             warm_up_s=scenario.warm_up_s,
-            duration_s=scenario.duration_s,
+            duration_s=cell.window_s,
             timeout_s=scenario.timeout_s,
             in_flight=scenario.connection.in_flight,
             connections=scenario.connection.connections,
@@ -357,6 +346,7 @@ class OneTrial:
             attempt_timeout_s=scenario.retry.timeout_s,
             keys=scenario.ingest.keys,
             acknowledges=condition.durability != "A",
+            priced=not cell.variant.entry.null,
             trace=self._setting.trace,
         )
 
@@ -376,6 +366,17 @@ class OneTrial:
             poll_interval_s=poll.interval_ms / 1e3,
             poll_longest_s=poll.longest_ms / 1e3,
         )
+
+
+def read_result(setting: Setting, trial: Trial) -> TrialResult | None:
+    """What came of a trial that is on disk; None where it left no samples."""
+    number = trial.block + 1
+    path = results.trial_path(setting.folder, trial.cell.id, number)
+    if not path.exists():
+        return None
+    from_outside = observed(setting.journal, trial.cell.id, number)
+    timeout_s = setting.plan.scenario.timeout_s
+    return summarize_trial(results.read_samples(path), number, timeout_s, seen=from_outside)
 
 
 def authority_of(address: str) -> str:

@@ -37,9 +37,16 @@ class Variant:
 
     @property
     def slug(self) -> str:
-        """The variant as a part of a cell's id."""
+        """The variant as a part of a cell's id; the server only where it is not the usual one."""
+        entry = self.entry
+        usual = next((e.server for e in catalog.ENTRIES if _same_client(e, entry)), entry.server)
+        server = f"-on-{entry.server}" if entry.server != usual else ""
         label = f"-{self.label}" if self.label else ""
-        return f"{self.entry.style}-{self.entry.client}{label}"
+        return f"{entry.style}-{entry.client}{server}{label}"
+
+
+def _same_client(one: catalog.Entry, other: catalog.Entry) -> bool:
+    return (one.style, one.client) == (other.style, other.client)
 
 
 def parse_variant(text: str) -> Variant:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from orders.errors import UnknownOrder
+from orders.line import Queue
 from orders.model import Confirmation, Order, Status, Update
 from orders.pricing import total_cents
 from orders.store import Content, ForgetfulStore, Store, content, require_same
@@ -31,8 +32,9 @@ class OrderService:
     """Validates, works on, prices and keeps orders.
 
     `service_time_s` is the length of the work itself, in seconds (0: none), for orders that do not
-    say their own; orders in progress wait side by side, as calls to a further service would. Work
-    that has begun goes on when who asked for it has left.
+    say their own; orders in progress wait side by side, as calls to a further service would, or in
+    line for the workers of a `queue`, which tells nothing of progress. Work that has begun goes on
+    when who asked for it has left.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class OrderService:
         service_time_s: float = 0.0,
         progress_s: float = PROGRESS_S,
         ids: str = "o-",
+        queue: Queue | None = None,
     ) -> None:
         """`ids` is what order ids begin with, for services that share what they remember."""
         self._store = store
         self._remembers = not isinstance(store, ForgetfulStore)
         self._service_time_s = service_time_s
-        self._at_once = not service_time_s
+        self._queue = queue
+        self._at_once = not service_time_s and queue is None
         self._ids = ids
         self._progress_s = progress_s
         self._working: dict[str, Work] = {}
@@ -169,6 +173,9 @@ class OrderService:
     async def _spend(self, order: Order, work: Work) -> None:
         """Let the time of the work pass, and tell how far it is."""
         length = self.length_s(order)
+        if self._queue is not None:
+            await self._queue.work(length)
+            return
         loop = asyncio.get_running_loop()
         began = loop.time()
         step = 1

@@ -6,6 +6,7 @@ import logging
 import secrets
 from typing import Any, Protocol
 
+from orders.line import Queue
 from orders.model import Confirmation, Order, Update
 from orders.service import PROGRESS_S, OrderService, Work, confirmed, end_of
 from orders.store import MemoryStore
@@ -44,9 +45,13 @@ class DurableOrderService(OrderService):
     """
 
     def __init__(
-        self, ledger: Ledger, service_time_s: float = 0.0, progress_s: float = PROGRESS_S
+        self,
+        ledger: Ledger,
+        service_time_s: float = 0.0,
+        progress_s: float = PROGRESS_S,
+        queue: Queue | None = None,
     ) -> None:
-        super().__init__(MemoryStore(), service_time_s, progress_s, unique_ids())
+        super().__init__(MemoryStore(), service_time_s, progress_s, unique_ids(), queue)
         self._ledger = ledger
         self._at_once = False
         self._begun: dict[str, asyncio.Future[None]] = {}

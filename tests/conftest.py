@@ -14,6 +14,7 @@ from clients import catalog
 from harness.rig.parts import Part, start
 from harness.rig.process import Rig
 from harness.rig.server import Server, Serving, start_server
+from harness.variant import Variant
 from protos.broker import read_broker
 from tests.support import AtBroker, Run, Serve, UsePart
 
@@ -67,7 +68,7 @@ def part(runner: asyncio.Runner, rig: Rig) -> Iterator[UsePart]:
 def at_broker(part: UsePart) -> AtBroker:
     """Gives a worker's Serving the session's broker, with topics and queues of its own; any other
     is as it was."""
-    brokers = {entry.speaks or entry.style: entry.broker for entry in catalog.ENTRIES}
+    brokers = {entry.talks_to: entry.broker for entry in catalog.ENTRIES}
 
     def own(serving: Serving) -> Serving:
         if not (broker := brokers[serving.style]):
@@ -93,18 +94,29 @@ def serve(runner: asyncio.Runner, rig: Rig, at_broker: AtBroker) -> Serve:
     return server
 
 
+def _covering() -> Iterator[catalog.Entry]:
+    """So many entries that every driver and every server is among them."""
+    seen: set[str] = set()
+    for each in catalog.ENTRIES:
+        both = {each.driver, each.talks_to}
+        if each.server and not each.null and both - seen:
+            seen |= both
+            yield each
+
+
 def _name(entry: catalog.Entry) -> str:
-    return f"{entry.style}:{entry.client}"
+    return Variant(entry).name
 
 
-@pytest.fixture(params=[e for e in catalog.ENTRIES if e.server], ids=_name)
+@pytest.fixture(params=_covering(), ids=_name)
 def entry(request: pytest.FixtureRequest) -> catalog.Entry:
-    """Every driver of the catalog that has a server: a new line is tested by itself."""
+    """Every driver of the catalog that has a server, and every server: a new line is tested by
+    itself."""
     found: catalog.Entry = request.param
     return found
 
 
-@pytest.fixture(params=[e for e in catalog.ENTRIES if e.server and not e.broker], ids=_name)
+@pytest.fixture(params=[e for e in _covering() if not e.broker], ids=_name)
 def direct(request: pytest.FixtureRequest) -> catalog.Entry:
     """Those that are connected to their server itself."""
     found: catalog.Entry = request.param

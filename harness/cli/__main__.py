@@ -1,7 +1,7 @@
 """`bench.py COMMAND`: finds the command's file and hands over.
 
 Exit codes: 0 complete; 1 a style failed or an account does not balance; 2 bad input, nothing
-written; 3 skipped under --strict; 130 interrupted, results partial.
+written; 3 skipped under --strict; 4 a gate is not met; 130 interrupted, results partial.
 """
 
 import argparse
@@ -16,6 +16,8 @@ COMMANDS = {
     "run": "run a scenario and write its report",
     "list": "the scenarios, what each answers and how long it takes",
     "report": "make a run's summary and report again from its samples",
+    "calibrate": "measure the instrument: does it read what is true on this machine?",
+    "compare": "what is different between two runs, cell by cell",
     "doctor": "where brokers and stores come from, and what is missing",
     "serve": "start one style's server by hand",
     "test": "run this project's own tests",

@@ -2,18 +2,47 @@
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clients import catalog
 from harness.cli.addresses import add_addresses, given_addresses
-from harness.cli.paths import RESULTS, scenario_path
+from harness.cli.gating import NOT_MET, add_gate, fitting, given_gate, judge_gate
+from harness.cli.interleaving import revision_problems, side_folders, sides_of
+from harness.cli.list import size
+from harness.cli.paths import RESULTS, make, scenario_path, shown, taken, unused
+from harness.cli.resuming import given_options, prepare_resumed
+from harness.gate import Gate
 from harness.plan import Plan, make_plan
 from harness.rig.parts import BROKERS, address_problems
 from harness.scenario import BadInput, load_scenario
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.analysis.summary import Summary
+
 DEFAULT = "compare"
+OVERRIDES = (
+    *("styles", "driver", "rate", "users", "duration", "repeats", "budget", "seed", "price"),
+    "items",
+    *(f"{broker}-nodes" for broker in BROKERS),
+)
+"""Options that change the scenario."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the user asked for, checked."""
+
+    plan: Plan
+    targets: Mapping[str, str]
+    folders: Sequence[Path]
+    """One, or one for each of two revisions that take turns."""
+    gate: Gate | None
 
 
 def numbers(text: str) -> list[Any]:
@@ -33,9 +62,7 @@ def number(text: str) -> Any:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options. Values are checked with the scenario, to report all at once."""
-    parser.add_argument(
-        "scenario", nargs="?", default=DEFAULT, help=f"a name or a .toml file (default: {DEFAULT})"
-    )
+    parser.add_argument("scenario", nargs="?", help=f"a name or a .toml file (default: {DEFAULT})")
     parser.add_argument(
         "--styles",
         metavar="S,...",
@@ -52,7 +79,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--users", metavar="N,...", type=numbers, help="users of closed loops")
     parser.add_argument("--duration", metavar="S", type=number, help="measured seconds a trial")
     parser.add_argument("--repeats", metavar="N", type=number, help="trials a cell")
+    parser.add_argument(
+        "--budget", metavar="S", type=number, help="seconds that the run may be planned to take"
+    )
     parser.add_argument("--seed", metavar="N", type=number, help="of schedule, orders and order")
+    parser.add_argument(
+        "--price", metavar="P", type=number, help="of a processor for an hour: shows what is paid"
+    )
     parser.add_argument("--items", metavar="N,...", type=numbers, help="lines an order")
     parser.add_argument(
         "--target",
@@ -80,82 +113,144 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="exit with 3 if anything had to be skipped"
     )
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        type=Path,
+        help="go on with a run that was interrupted: only what is missing is run",
+    )
+    parser.add_argument(
+        "--interleave",
+        nargs=2,
+        metavar=("A", "B"),
+        help="two revisions take turns at every trial ('.' is the work tree as it stands); B is"
+        " compared with A",
+    )
+    add_gate(parser)
 
 
 def main(options: argparse.Namespace) -> int:
     """Plan, run, report."""
-    plan, targets, folder = prepare(options)
-    addresses = given_addresses(options)
+    task = prepare(options)
+    plan = task.plan
     command = ["python3", "bench.py", *sys.argv[1:]]
 
-    from harness.report.console import ConsoleWatcher, console, print_summary
+    from harness.report.console import ConsoleWatcher, console
     from harness.run import execute
 
     screen = console()
-    minutes, seconds = divmod(round(plan.seconds), 60)
     screen.print(plan.scenario.question, style="bold", markup=False, highlight=False)
     screen.print(
-        f"cells: {len(plan.cells)}, trials: {len(plan.trials)}, about {minutes}:{seconds:02d};"
-        f" results in {_shown(folder)}",
+        f"{size(plan)}; results in {' and '.join(map(shown, task.folders))}",
         highlight=False,
         soft_wrap=True,
     )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput([f"--out: {folder} cannot be made: {error.strerror}"]) from None
-    watcher = ConsoleWatcher(plan, screen)
-    try:
-        complete = execute(
-            plan, folder, targets, command, watcher, _trace(options.trace), addresses
-        )
-    finally:
-        watcher.close()
-
-    from harness.report.build import build_report
-
-    summary = build_report(folder)
-    print_summary(summary, screen)
-    screen.print(f"report: {_shown(folder / 'report.html')}", highlight=False, soft_wrap=True)
+    with sides_of(options.interleave, task.folders) as sides:
+        for folder in task.folders:
+            make(folder)
+        watcher = ConsoleWatcher(plan, screen)
+        try:
+            complete = execute(
+                plan,
+                sides,
+                task.targets,
+                command,
+                watcher,
+                _trace(options.trace),
+                given_addresses(options),
+                resume=options.resume is not None,
+            )
+        finally:
+            watcher.close()
+    summaries = [_reported(folder, screen) for folder in task.folders]
+    met = _held_against(options, task, summaries[-1], screen)
     if not complete:
         screen.print("interrupted: the results are partial", style="red")
         return 130
-    if summary.failed:
+    if not met:
+        return NOT_MET
+    if any(summary.failed for summary in summaries):
         return 1
-    return 3 if options.strict and summary.skipped else 0
+    skipped = any(summary.skipped for summary in summaries)
+    return 3 if options.strict and skipped else 0
 
 
-def prepare(options: argparse.Namespace) -> tuple[Plan, dict[str, str], Path]:
+def _reported(folder: Path, screen: "Console") -> "Summary":
+    from harness.report.build import build_report
+    from harness.report.console import print_summary
+
+    summary = build_report(folder)
+    print_summary(summary, screen)
+    screen.print(f"report: {shown(folder / 'report.html')}", highlight=False, soft_wrap=True)
+    return summary
+
+
+def _held_against(
+    options: argparse.Namespace, task: Task, summary: "Summary", screen: "Console"
+) -> bool:
+    """Say what is different from the other revision, or from the baseline; returns whether the
+    gate, if there is one, is met."""
+    from harness.cli.compare import compared, tell
+
+    base = task.folders[0] if options.interleave else options.baseline
+    against = None if base is None else compared(base, task.folders[-1], [])
+    if against is not None:
+        tell(against, screen)
+    return task.gate is None or judge_gate(task.gate, summary, against, options.junit, screen)
+
+
+def prepare(options: argparse.Namespace) -> Task:
     """Check everything that the user gave. Raises BadInput with every mistake; writes nothing."""
-    problems: list[str] = []
-    plan: Plan | None = None
-    names: list[str] = ["styles", "driver", "rate", "users", "duration", "repeats", "seed", "items"]
-    names += [f"{broker}-nodes" for broker in BROKERS]
-    overrides = {f"--{name}": getattr(options, name.replace("-", "_")) for name in names}
-    problems += [f"--{problem}" for problem in address_problems(given_addresses(options))]
-    try:
-        path = scenario_path(options.scenario)
-        plan = make_plan(load_scenario(path, overrides, options.thorough))
-    except BadInput as error:
-        problems += error.problems
-    targets = _targets(options.target, plan, problems)
-    for style in _without_service(plan, targets):
-        problems.append(
-            f'--driver: {style} has nothing to talk to; say server = "rest" (or another style) in'
-            f" its class, or give --target {style}=ADDRESS"
-        )
-    name = f"{Path(options.scenario).stem}-{datetime.now():%Y%m%d-%H%M%S}"
-    folder = options.out if options.out is not None else _unused(RESULTS / name)
-    if folder.exists() and not folder.is_dir():
-        problems.append(f"--out: {folder} is a file; name a folder that does not exist")
-    elif folder.exists() and any(folder.iterdir()):
-        problems.append(f"--out: {folder} is not empty; name a folder that does not exist")
+    problems = [f"--{problem}" for problem in address_problems(given_addresses(options))]
+    gate = given_gate(options, problems, has_base=options.interleave is not None)
+    if options.resume is None:
+        plan, folders = _planned(options, problems)
+        targets = _targets(options.target, plan, problems)
+    else:
+        own = [*OVERRIDES, "thorough", "out", "interleave"]
+        given = given_options(options, own) + ([options.scenario] if options.scenario else [])
+        targets = _targets(options.target, None, problems)
+        plan = prepare_resumed(options.resume, given, targets, problems)
+        folders = [options.resume]
+    problems += [
+        f'--driver: {style} has nothing to talk to; say server = "rest" (or another style) in'
+        f" its class, or give --target {style}=ADDRESS"
+        for style in _without_service(plan, targets)
+    ]
+    if plan is not None:
+        fitting(gate, [cell.id for cell in plan.cells], problems)
     trace = _trace(options.trace)
     if trace is not None and "://" not in trace and not Path(trace).parent.is_dir():
         problems.append(f"--trace: {Path(trace).parent} is no folder; name a file in one that is")
     if problems or plan is None:
         raise BadInput(problems)
-    return plan, targets, folder
+    return Task(plan, targets, folders, gate)
+
+
+def _planned(
+    options: argparse.Namespace, problems: list[str]
+) -> tuple[Plan | None, Sequence[Path]]:
+    """The plan of a scenario, and where its results go."""
+    overrides = {f"--{name}": getattr(options, name.replace("-", "_")) for name in OVERRIDES}
+    scenario = options.scenario or DEFAULT
+    plan = None
+    try:
+        path = scenario_path(scenario)
+        plan = make_plan(load_scenario(path, overrides, options.thorough))
+    except BadInput as error:
+        problems += error.problems
+    name = f"{Path(scenario).stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = options.out if options.out is not None else unused(RESULTS / name)
+    folders: Sequence[Path] = [folder]
+    if options.interleave is not None:
+        folders = side_folders(folder)
+        problems += revision_problems(options.interleave)
+        if plan is not None and plan.search is not None:
+            problems.append("--interleave: a search goes by what it sees of one; run it twice")
+        plan = None if plan is None else replace(plan, turns=2)
+    for each in folders:
+        problems += taken(each)
+    return plan, folders
 
 
 def _targets(given: list[str], plan: Plan | None, problems: list[str]) -> dict[str, str]:
@@ -191,18 +286,3 @@ def _trace(given: str | None) -> str | None:
     if given is None or given.startswith(("http://", "https://")):
         return given
     return str(Path(given).resolve())
-
-
-def _unused(folder: Path) -> Path:
-    candidate, number = folder, 2
-    while candidate.exists():
-        candidate = folder.with_name(f"{folder.name}-{number}")
-        number += 1
-    return candidate
-
-
-def _shown(path: Path) -> str:
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import uvloop
 
 from clients.base import Driver, DriverError, Ingests, Places, Poll, Watches, Wire, Works
@@ -30,6 +31,7 @@ from harness.load.outbox import Outbox
 from harness.load.producing import Producing
 from harness.load.recorder import Recorder
 from harness.load.schedule import planned_instants
+from harness.recording import read_recording
 from harness.redaction import redacted
 from harness.results import (
     FORMAT,
@@ -107,8 +109,11 @@ async def run_trial(spec: TrialSpec) -> None:
     book = OrderBook(spec.order, spec.key_prefix, spec.seed, spec.block)
     contexts = Contexts.fresh(spec.request_ids, spec.trace is not None)
     length_s = spec.warm_up_s + spec.duration_s
+    recorded = read_recording(Path(load.file), load.column) if load.file else []
     offsets = (
-        None if load.model == "closed" else planned_instants(load, length_s, spec.seed, spec.block)
+        None
+        if load.model == "closed"
+        else planned_instants(load, length_s, spec.seed, spec.block, spec.warm_up_s, recorded)
     )
     driver = driver_named(spec.driver)
     connections = min(spec.connections, spec.in_flight)
@@ -161,15 +166,10 @@ async def run_trial(spec: TrialSpec) -> None:
     say("drained")
     files = [Path(name) for name in await close]
     await driver.close()
-    lag = np.array(generator.loop_lag_ns)
     health = {
         "cpu_s": cpu / 1e9,
         "memory_growth_bytes": peak_bytes() - memory,
-        "loop_lag_us": {
-            "p50": float(np.percentile(lag, 50)) / 1e3,
-            "p99": float(np.percentile(lag, 99)) / 1e3,
-            "max": float(lag.max()) / 1e3,
-        },
+        "loop_lag_us": in_us(generator.sweep.lags_ns(*window)),
         "pacer": generator.pacer_name,
         "lanes_opened": lanes.opened,
         "stray_replies": recorder.stray,
@@ -223,7 +223,8 @@ async def performing(
     if spec.operation == "ingest":
         return None
     retry = Retry(spec.attempts, spec.attempt_timeout_s)
-    place = Place(way_to_ask(driver, spec.operation), book, contexts, recorder, retry)
+    ask = way_to_ask(driver, spec.operation)
+    place = Place(ask, book, contexts, recorder, retry, spec.priced)
     perform: Perform = place.perform
     if spec.operation == "watch":
         assert isinstance(driver, Watches)
@@ -265,6 +266,17 @@ def dropping(driver: Driver, perform: Perform) -> Perform:
             task.add_done_callback(closing.discard)
 
     return once
+
+
+def in_us(lags_ns: npt.NDArray[np.int64]) -> dict[str, float] | None:
+    """What a trial's health says of the loop's lags; None where there are none."""
+    if not len(lags_ns):
+        return None
+    return {
+        "p50": float(np.percentile(lags_ns, 50)) / 1e3,
+        "p99": float(np.percentile(lags_ns, 99)) / 1e3,
+        "max": float(lags_ns.max()) / 1e3,
+    }
 
 
 def peak_bytes() -> int:

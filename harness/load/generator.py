@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 
 from clients.base import DriverError, Failure
 from harness.load.lanes import Hold, Lanes
-from harness.load.pacer import Pacer, best_pacer
 from harness.load.recorder import Recorder
+from harness.load.sweep import Sweep
+from orders.alarm import Alarm, sharpest_alarm
 
 log = logging.getLogger(__name__)
 
-SWEEP_S = 0.01
 STUCK_S = 10.0
 
 Perform = Callable[[int, Hold], Awaitable[int]]
@@ -37,8 +37,7 @@ class Generator:
         self._timeout_ns = round(timeout_s * 1e9)
         self._open: dict[int, asyncio.Task[None]] = {}
         self._expired: set[int] = set()
-        self._sweep_handle: asyncio.TimerHandle | None = None
-        self.loop_lag_ns: list[int] = []
+        self.sweep = Sweep(self._expire)
         self.pacer_name = ""
 
     async def open_loop(self) -> None:
@@ -52,7 +51,7 @@ class Generator:
         clock, create_task, operate = time.monotonic_ns, loop.create_task, self._operate
         following = 0
         all_sent = loop.create_future()
-        pacer: Pacer
+        pacer: Alarm
 
         def due() -> None:
             nonlocal following
@@ -71,27 +70,27 @@ class Generator:
                 pacer.close()
                 all_sent.set_result(None)
 
-        pacer = best_pacer(loop, due)
+        pacer = sharpest_alarm(loop, due)
         self.pacer_name = pacer.name
-        self._sweep(clock())
+        self.sweep.start()
         try:
             pacer.arm(planned[0] if count else clock())
             await all_sent
             await self._drain()
         finally:
-            self._stop_sweep()
+            self.sweep.stop()
 
     async def closed_loop(self, users: int, think_s: float, until_ns: int) -> None:
         """Let `users` place one operation after the other until an instant; returns when all have
         ended. `planned` is the instant at which a user became ready."""
         self.pacer_name = "closed loop"
-        self._sweep(time.monotonic_ns())
+        self.sweep.start()
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(users):
                     group.create_task(self._user(think_s, until_ns))
         finally:
-            self._stop_sweep()
+            self.sweep.stop()
 
     async def _user(self, think_s: float, until_ns: int) -> None:
         clock, add, window = time.monotonic_ns, self._recorder.add, self._open
@@ -133,9 +132,7 @@ class Generator:
             hold.release()
             del self._open[number]
 
-    def _sweep(self, planned_ns: int) -> None:
-        now = time.monotonic_ns()
-        self.loop_lag_ns.append(now - planned_ns)
+    def _expire(self, now: int) -> None:
         oldest = now - self._timeout_ns
         sent, expired = self._recorder.sent, self._expired
         for number, task in self._open.items():
@@ -145,13 +142,6 @@ class Generator:
             if sent[number] and number not in expired:
                 expired.add(number)
                 task.cancel()
-        loop = asyncio.get_running_loop()
-        due = now + round(SWEEP_S * 1e9)
-        self._sweep_handle = loop.call_later(SWEEP_S, self._sweep, due)
-
-    def _stop_sweep(self) -> None:
-        if self._sweep_handle is not None:
-            self._sweep_handle.cancel()
 
     async def _drain(self) -> None:
         if not self._open:

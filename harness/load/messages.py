@@ -7,6 +7,7 @@ then (protos.arrivals), and says `end` when its samples are on disk.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -21,6 +22,9 @@ class LoadSpec:
     think_s: float
     burst_size: int
     every_s: float
+    rates: Sequence[float] = ()
+    file: str | None = None
+    column: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class TrialSpec:
     """What `ingest` has messages about: message n is about key n % keys."""
     acknowledges: bool = True
     """Whether messages of `ingest` are acknowledged; not in durability class A."""
+    priced: bool = True
+    """Whether answers hold the order's price, which is checked; not those of a null server."""
     trace: str | None = None
     """Where spans go: a file or an OTLP address."""
 

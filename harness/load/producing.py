@@ -5,11 +5,11 @@ import time
 
 from clients.base import Call, Ingests
 from harness.load.contexts import Contexts
-from harness.load.generator import SWEEP_S
 from harness.load.orders import OrderBook
 from harness.load.outbox import Outbox
-from harness.load.pacer import best_pacer
 from harness.load.recorder import Recorder
+from harness.load.sweep import Sweep
+from orders.alarm import sharpest_alarm
 from orders.model import Order
 
 BATCH = 500
@@ -38,8 +38,7 @@ class Producing:
         self._recorder = recorder
         self._outbox = outbox
         self._keys = [book.key(number) for number in range(keys)]
-        self._sweep_handle: asyncio.TimerHandle | None = None
-        self.loop_lag_ns: list[int] = []
+        self.sweep = Sweep(lambda _: outbox.sweep())
         self.pacer_name = ""
 
     async def open_loop(self) -> None:
@@ -50,9 +49,9 @@ class Producing:
         loop = asyncio.get_running_loop()
         planned, count, outbox = self._recorder.planned, self._recorder.count, self._outbox
         due = asyncio.Event()
-        pacer = best_pacer(loop, due.set)
+        pacer = sharpest_alarm(loop, due.set)
         self.pacer_name = pacer.name
-        self._sweep(time.monotonic_ns())
+        self.sweep.start()
         number = 0
         try:
             while number < count:
@@ -73,7 +72,7 @@ class Producing:
             await outbox.empty()
         finally:
             pacer.close()
-            self._stop_sweep()
+            self.sweep.stop()
 
     async def closed_loop(self, until_ns: int) -> None:
         """Keep the window full until an instant; returns when all are settled.
@@ -82,7 +81,7 @@ class Producing:
         """
         outbox, recorder = self._outbox, self._recorder
         self.pacer_name = "closed loop"
-        self._sweep(time.monotonic_ns())
+        self.sweep.start()
         # One wake-up for many messages, where there are many.
         least = max(1, min(outbox.window // 8, BATCH))
         try:
@@ -96,7 +95,7 @@ class Producing:
                 await asyncio.sleep(0)
             await outbox.empty()
         finally:
-            self._stop_sweep()
+            self.sweep.stop()
 
     async def _submit(self, first: int, count: int) -> int:
         """Hand over messages, BATCH at most; returns the number of the one after them."""
@@ -110,15 +109,3 @@ class Producing:
         self._outbox.send(first, end - first)
         await self._driver.submit(batch)
         return end
-
-    def _sweep(self, planned_ns: int) -> None:
-        now = time.monotonic_ns()
-        self.loop_lag_ns.append(now - planned_ns)
-        self._outbox.sweep()
-        due = now + round(SWEEP_S * 1e9)
-        loop = asyncio.get_running_loop()
-        self._sweep_handle = loop.call_later(SWEEP_S, self._sweep, due)
-
-    def _stop_sweep(self) -> None:
-        if self._sweep_handle is not None:
-            self._sweep_handle.cancel()

@@ -1,7 +1,7 @@
 """The answer to a run's question, in sentences made from its figures and nothing else.
 
-No sentence ranks: figures stand with their range over trials, and the reader is told what
-overlapping ranges mean. Cells that are invalid, failed or skipped are named, never used.
+Figures stand with their range over trials, which ranks nothing; what may be ranked is said by
+harness.report.findings. Cells that are invalid, failed or skipped are named, never used.
 """
 
 import math
@@ -12,7 +12,11 @@ from harness.analysis.summary import CellResult, Summary
 from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Status
 from harness.condition import size
+from harness.report.capacity import capacity_words
+from harness.report.concurrency import concurrency_words
+from harness.report.findings import finding_words
 from harness.report.message_answers import Messages, fault_words
+from harness.report.stack_chart import stack_words
 from harness.report.words import (
     Group,
     durability,
@@ -36,13 +40,16 @@ MANY = 100
 
 def answers(summary: Summary) -> list[str]:
     """The report's first lines, a sentence or two each."""
-    said = _Speaker(summary).say()
+    searched = capacity_words(summary)
+    said = searched or [*_Speaker(summary.once).say(), *finding_words(summary)]
     if not said:
         return ["No cell of this run can carry an answer; the verdicts below say why."]
     if _boots_fast(summary):
         said.insert(0, BOOTED_FAST)
     if promises := durability_words(summary.cells):
         said.append(promises)
+    if searched:
+        return said
     if left_out := _left_out(summary):
         others = [c for c in summary.cells if c.verdict.status not in USABLE]
         but = ", but for its messages' account" if any(c.ledger for c in others) else ""
@@ -50,8 +57,8 @@ def answers(summary: Summary) -> list[str]:
     repeats = max(len(cell.trials) for cell in summary.cells)
     if repeats > 1:
         said.append(
-            f"In round brackets the range over {repeats} trials: where two of them overlap, this"
-            " run shows no difference. In square brackets a 95 % interval of the mean."
+            f"In round brackets the range over {repeats} trials, in square brackets a 95 % interval"
+            " of the mean."
         )
     else:
         said.append("Each figure is from one trial; with more --repeats their range is shown.")
@@ -70,7 +77,8 @@ def _left_out(summary: Summary) -> list[str]:
     found: dict[str, None] = {}
     for group in groups(summary):
         for cell in group.cells:
-            if cell.verdict.status not in USABLE:
+            # Of a null one nobody expects an answer.
+            if cell.verdict.status not in USABLE and not cell.info.get("null"):
                 name = named[cell.info["id"]]
                 at = f" at {group.title}" if name in used else ""
                 found[f"{name}{at} ({cell.verdict.status.value})"] = None
@@ -99,10 +107,14 @@ class _Speaker:
                 return Messages(self._summary, self._groups).say()
         cells = [cell for group in self._groups for cell in group.cells]
         said = []
-        if any(c.info["condition"]["work_mean_ms"] for c in cells):
+        if taken_apart := stack_words(self._summary):
+            said += taken_apart
+        elif any(c.info["condition"]["work_mean_ms"] for c in cells):
             said += self._results_after_work()
         elif any(len(each) > 1 for group in self._groups for each in _by_way(group.cells)):
             said += self._ways()
+        elif curves := concurrency_words(self._groups, self._summary.cells):
+            said += curves
         else:
             said += self._latency()
         return said + self._repeats(cells) + fault_words(self._summary)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis.ledger import Ledger
+from harness.analysis.overhead import RoleCost
 from harness.analysis.summary import Summary, summarize
 from harness.report.charts import make_charts, standalone
 from harness.report.page import COUNTS, LATENCY, render_page
@@ -15,6 +16,9 @@ from harness.results import open_run, write_json, write_text
 LOAD = ("model", "rate", "users", "think_s", "burst_size", "every_s")
 DISTRIBUTIONS = ("latency_ms", "ack_ms", "service_time_ms")
 MESSAGES = tuple(field.name for field in fields(Ledger))
+WAYS = ("to", "from")
+ROLES = ("client", "server", "broker")
+USE = tuple(field.name for field in fields(RoleCost) if field.name != "cpu_us")
 COLUMNS = (
     "run",
     "cell",
@@ -44,6 +48,11 @@ COLUMNS = (
     "broker_memory_bytes",
     "read_again",
     *(f"messages_{name}" for name in MESSAGES),
+    "bytes_to_server_per_op",
+    "bytes_from_server_per_op",
+    *(f"{role}_{name}" for role in ROLES for name in USE),
+    "other_busy",
+    "cost_per_million",
 )
 """The header of summary.csv. New columns go to the end, so that readers by place keep working."""
 
@@ -111,4 +120,13 @@ def _flat(cell: dict[str, Any]) -> dict[str, Any]:
             )
         },
         **{f"messages_{name}": value for name, value in (cell["ledger"] or {}).items()},
+        **{f"bytes_{way}_server_per_op": cell[f"bytes_{way}_server_per_op"] for way in WAYS},
+        **{
+            f"{role}_{name}": use[name]
+            for role in ROLES
+            if (use := cell["overhead"]["roles"].get(role))
+            for name in USE
+        },
+        "other_busy": cell["overhead"]["other_busy"],
+        "cost_per_million": (cell["overhead"]["cost_per_million"] or {}).get("total"),
     }

@@ -6,14 +6,17 @@ from dataclasses import replace
 
 from harness.analysis.stats import CURVE_POINTS, PERCENTILES, resolvable
 from harness.analysis.summary import CellResult, Summary
+from harness.report.capacity import capacity_charts
 from harness.report.curves import draw_lines
 from harness.report.drawing import draw_bars
 from harness.report.frame import Frame, drawn_chart
 from harness.report.growth_charts import payload_charts, scaling_charts, watch_charts
 from harness.report.message_charts import acknowledged_charts, lag_charts
 from harness.report.panels import Chart, Missing, Series
+from harness.report.stack_chart import stack_charts
 from harness.report.step_charts import step_charts, traffic_charts
 from harness.report.svg import composed
+from harness.report.timeline_chart import timeline_charts
 from harness.report.words import durability_words, milliseconds, percent, planned_per_s
 from harness.report.words import whole_number as number
 
@@ -21,13 +24,17 @@ from harness.report.words import whole_number as number
 def make_charts(summary: Summary) -> list[Chart]:
     """Every chart of the report, in its order."""
     said = durability_words(summary.cells)
-    return [replace(chart, durability=said) for chart in _charts(Frame.of(summary))]
+    frame = Frame.of(summary)
+    charts = capacity_charts(frame, summary) or _charts(frame)
+    return [replace(chart, durability=said) for chart in charts]
 
 
 def _charts(frame: Frame) -> list[Chart]:
     if frame.operation == "watch":
         return [*watch_charts(frame), _cpu(frame)]
     return [
+        *stack_charts(frame),
+        *timeline_charts(frame),
         *step_charts(frame),
         *acknowledged_charts(frame),
         *scaling_charts(frame),

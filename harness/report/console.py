@@ -13,6 +13,8 @@ from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import RULES, Code, Status
 from harness.plan import Plan, Trial
 from harness.report.answers import answers
+from harness.report.findings import repeats_words
+from harness.report.instrument import quoted
 from harness.report.messages import account
 from harness.report.words import class_of, groups, labels
 
@@ -41,6 +43,7 @@ class ConsoleWatcher:
         self._plan = plan
         self._console = console
         self._number = 0
+        self._whose = ""
         self._live: Progress | None = None
         if console.is_terminal:
             self._live = Progress(
@@ -57,13 +60,14 @@ class ConsoleWatcher:
         """See trial.Watcher."""
         self._print(escape(words))
 
-    def trial_started(self, trial: Trial, number: int) -> None:
+    def trial_started(self, trial: Trial, number: int, revision: str = "") -> None:
         """See trial.Watcher."""
         self._number = number
+        self._whose = f"{escape(revision)}: " if revision else ""
         if self._live is not None:
             self._live.update(
                 self._task,
-                description=f"{number}/{len(self._plan.trials)} {_words(trial)}",
+                description=f"{number}/{self._plan.most_trials} {self._whose}{_words(trial)}",
                 now="starting",
             )
             self._advance(0.0)
@@ -80,14 +84,14 @@ class ConsoleWatcher:
         counts = result.counts
         lost = counts.dropped + counts.failed + counts.timed_out
         self._print(
-            f"{_words(trial)}: p99 {_p99(result.latency, self._plan)}, "
+            f"{self._whose}{_words(trial)}: p99 {_p99(result.latency, self._plan)}, "
             f"{result.throughput_per_s:,.0f}/s"
             + (f", [red]{lost} of {counts.planned} not done[/red]" if lost else "")
         )
 
     def trial_failed(self, trial: Trial, reason: str) -> None:
         """See trial.Watcher."""
-        self._print(f"{_words(trial)}: [red]failed[/red]: {escape(reason)}")
+        self._print(f"{self._whose}{_words(trial)}: [red]failed[/red]: {escape(reason)}")
 
     def close(self) -> None:
         """Give the terminal back."""
@@ -95,7 +99,7 @@ class ConsoleWatcher:
             self._live.stop()
 
     def _print(self, text: str) -> None:
-        total = len(self._plan.trials)
+        total = self._plan.most_trials
         left = "" if self._live else f"  ({_minutes(self._left(0.0, self._number))} left)"
         where = self._live.console if self._live else self._console
         line = f"{self._number:>{len(str(total))}}/{total} {text}{left}"
@@ -124,7 +128,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     for sentence in answers(summary):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     named = labels(summary.cells)
-    for group in groups(summary):
+    shown = _shown(summary)
+    for group in groups(shown.once):
         for cell in group.cells:
             status = cell.verdict.status
             table.add_row(
@@ -136,9 +141,12 @@ def print_summary(summary: Summary, console: Console) -> None:
                 _per_s(cell.throughput_per_s),
                 *(_microseconds(cell.cpu_us_per_op[role]) for role in ("generator", "server")),
                 f"[{COLOURS[status]}]{status.value}[/]",
+                style="dim" if status is Status.INVALID else None,
             )
     console.print(table)
-    for code, cells in _by_code(summary).items():
+    if instrument := quoted(summary.info):
+        console.print(f"Instrument: {instrument}.", markup=False, highlight=False, soft_wrap=True)
+    for code, cells in _by_code(shown).items():
         names = [f"{named[c.info['id']]}, {c.info['load']['words']}" for c in cells[:SHOWN]]
         if len(cells) > SHOWN:
             names.append(f"{len(cells) - SHOWN} more")
@@ -150,6 +158,14 @@ def print_summary(summary: Summary, console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    if needed := repeats_words(summary):
+        console.print(needed, markup=False, highlight=False, soft_wrap=True)
+
+
+def _shown(summary: Summary) -> Summary:
+    """All of a run; of searches the rates between which they ended, the report has the others."""
+    ends = [probe.cell for found in summary.capacities for probe in found.ends]
+    return Summary(summary.info, ends) if summary.capacities else summary
 
 
 def _by_code(summary: Summary) -> dict[Code, list[CellResult]]:

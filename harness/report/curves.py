@@ -39,13 +39,7 @@ def draw_lines(panel: Panel, limits: tuple[float, float, float], timeout_ms: flo
         end = (x[-1], one.y[-1])
         if one.censored_at is not None:
             start, end = end, (_nines(one.censored_at), timeout_ms)
-            rise: dict[str, Any] = {
-                "color": colour(one.look.colour),
-                "linewidth": 1.2,
-                "clip_on": False,
-            }
-            axes.plot(*zip(start, end, strict=True), linestyle=(0, (1, 2)), **rise)
-            axes.plot(*end, marker="^", markersize=6.5, **rise)
+            _rise(axes, one, start, end)
         ends.append(end)
     _label_ends(axes, panel, ends, _log_heights(ends, (low, high)), wide)
     return figure
@@ -66,16 +60,86 @@ def draw_growth(panel: Panel, limits: tuple[float, float]) -> Figure:
     axes.xaxis.set_minor_locator(NullLocator())
     for one in panel.series:
         axes.plot([float(x) for x in one.x], one.y, **_stroke(one))
+        _ring(axes, one)
     ends = [(float(one.x[-1]), one.y[-1]) for one in panel.series]
     _label_ends(axes, panel, ends, _log_heights(ends, limits), wide)
     return figure
 
 
-def draw_timeline(panel: Panel, limits: tuple[float, float]) -> Figure:
-    """A quantity from 0 over time; the instants of the panel are marked. `limits`: the first and
-    the last second."""
+def draw_knees(panel: Panel, limits: tuple[float, float], timeout_ms: float) -> Figure:
+    """Latency against rate, both on log scales, with the panel's level; a ring around the point of
+    each that stands out. `limits`: lowest and highest latency in ms."""
+    low, high = limits
+    figure, axes, wide = _curve_frame(panel, low, high)
+    if not panel.series:
+        return figure
+    rates = [float(x) for one in panel.series for x in (*one.x, one.censored_at or one.x[0])]
+    axes.set_xscale("log")
+    axes.set_xlim(min(rates) / 1.1, max(rates) * 1.1)
+    ratio = max(rates) / min(rates) * 1.2
+    axes.xaxis.set_major_locator(LogLocator(subs=_subs(ratio), numticks=20))
+    axes.xaxis.set_major_formatter(FuncFormatter(_short))
+    axes.xaxis.set_minor_locator(NullLocator())
+    if panel.level is not None:
+        _mark_level(axes, *panel.level)
+    ends = []
+    for one in panel.series:
+        points = {float(x): y for x, y in zip(one.x, one.y, strict=True)}
+        axes.plot(list(points), list(points.values()), **(_stroke(one) | {"markersize": 5.0}))
+        end = list(points.items())[-1]
+        if one.censored_at is not None:
+            start, end = end, (one.censored_at, timeout_ms)
+            _rise(axes, one, start, end)
+        _ring(axes, one)
+        ends.append(end)
+    _label_ends(axes, panel, ends, _log_heights(ends, limits), wide)
+    return figure
+
+
+def _mark_level(axes: Axes, at: float, what: str) -> None:
+    ink = colour("muted")
+    axes.axhline(at, color=ink, linewidth=1, linestyle=(0, (3, 2)))
+    axes.annotate(
+        what,
+        (0, at),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(3, 3),
+        textcoords="offset points",
+        va="bottom",
+        fontsize=TEXT,
+        color=ink,
+    )
+
+
+def _ring(axes: Axes, one: Series) -> None:
+    """Around the point of a series that stands out."""
+    if one.marked is None:
+        return
+    hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 1.4}
+    ink = colour(one.look.colour)
+    axes.plot(*one.marked, marker="o", markersize=11, color=ink, clip_on=False, **hollow)
+
+
+def _rise(axes: Axes, one: Series, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """From the last that was answered to the first that was not, within the timeout."""
+    ink: dict[str, Any] = {
+        "color": colour(one.look.colour),
+        "linewidth": 1.2,
+        "clip_on": False,
+    }
+    axes.plot(*zip(start, end, strict=True), linestyle=(0, (1, 2)), **ink)
+    axes.plot(*end, marker="^", markersize=6.5, **ink)
+
+
+def draw_timeline(
+    panel: Panel, limits: tuple[float, float], heights: tuple[float, float] | None = None
+) -> Figure:
+    """A quantity over time; the instants of the panel are marked. `limits`: the first and the last
+    second; `heights`: the lowest and highest quantity on a log scale, from 0 on a plain one where
+    they are not given."""
     high = max((value for one in panel.series for value in one.y), default=0.0) * 1.05 or 1.0
-    figure, axes, wide = _curve_frame(panel, 0.0, high, log=False)
+    low, high = heights or (0.0, high)
+    figure, axes, wide = _curve_frame(panel, low, high, log=heights is not None)
     if not panel.series:
         return figure
     axes.set_xlim(*limits)
@@ -98,7 +162,8 @@ def draw_timeline(panel: Panel, limits: tuple[float, float]) -> Figure:
             color=ink,
         )
     ends = [(float(one.x[-1]), one.y[-1]) for one in panel.series]
-    _label_ends(axes, panel, ends, [y / high for _, y in ends], wide)
+    wanted = _log_heights(ends, heights) if heights else [y / high for _, y in ends]
+    _label_ends(axes, panel, ends, wanted, wide)
     return figure
 
 

@@ -32,7 +32,7 @@ def draw_bars(panel: Panel, longest: float | None = None) -> Figure:
     """
     if longest is None:
         longest = max([panel.planned_per_s or 0.0, *(sum(one.y) for one in panel.series)])
-    figure, axes, write, wide = _row_frame(panel, longest, _beside)
+    figure, axes, write, wide = row_frame(panel, longest, _beside)
     for y, row in enumerate(panel.rows):
         if isinstance(row, Missing):
             continue
@@ -62,7 +62,7 @@ class _Write(Protocol):
         """Text at `x` pixels from the plot's left edge, in row `y`."""
 
 
-def _row_frame(
+def row_frame(
     panel: Panel, longest: float, beside: Callable[[Series], str] = lambda one: one.figures
 ) -> tuple[Figure, Axes, _Write, float]:
     """A frame with a row a cell, named at its left with its mark, and its plot's width."""
@@ -127,7 +127,7 @@ def _beside(one: Series) -> str:
 def draw_steps(panel: Panel, longest: float) -> Figure:
     """A line a cell from 0 to the last of its steps: `|` accepted, a ring for processed, the
     style's mark for seen. `longest` is the scale's end."""
-    figure, axes, write, wide = _row_frame(panel, longest)
+    figure, axes, write, wide = row_frame(panel, longest)
     for y, row in enumerate(panel.rows):
         if isinstance(row, Missing):
             continue

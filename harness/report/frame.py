@@ -13,6 +13,9 @@ from harness.report.panels import Chart, Missing, Panel, Series
 from harness.report.svg import to_svg
 from harness.report.words import Group, groups, labels, missing
 
+QUALIFIED = "*"
+"""Marks a cell that is qualified."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -28,7 +31,8 @@ class Frame:
 
     @classmethod
     def of(cls, summary: Summary) -> "Frame":
-        """A run's own."""
+        """A run's own, without the cells that are there only for their A/A pair."""
+        summary = summary.once
         scenario = summary.info["scenario"]
         fault = scenario.get("fault")
         return cls(
@@ -80,10 +84,11 @@ class Frame:
         parts: int = 1,
     ) -> Series:
         """A cell's row, named and looking as everywhere."""
-        notes = ["invalid"] if cell.verdict.status is Status.INVALID else []
+        status = cell.verdict.status
+        notes = ["invalid"] if status is Status.INVALID else []
         return Series(
             cell=cell.info["id"],
-            label=self.labels[cell.info["id"]],
+            label=self.labels[cell.info["id"]] + QUALIFIED * (status is Status.QUALIFIED),
             style=cell.info["style"],
             look=self.looks[cell.info["id"]],
             x=tuple(x),

@@ -1,9 +1,10 @@
 """Charts of a figure against a number that a scenario lets grow: subscribers, items, workers..."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness.analysis.knee import Knee, knee
 from harness.analysis.summary import CellResult
 from harness.analysis.verdicts import Status
 from harness.report.curves import draw_growth
@@ -31,6 +32,8 @@ class Growth:
     measure: str = "ms"
     nothing: str = "not within the timeout"
     """Why a cell has no figure."""
+    bends: Callable[[Mapping[float, float]], Knee | None] = lambda _: None
+    """Where a curve of figures by number bends, where that is known."""
 
 
 def _knew(mark: str) -> Callable[[CellResult], float]:
@@ -100,7 +103,23 @@ USERS = Growth(
     _rate,
     "/s",
     "no trial was finished",
+    knee,
 )
+WAITING = [
+    Growth(
+        title,
+        "ms until they were answered (log scale)",
+        "user",
+        "users (log scale)",
+        "users",
+        _users,
+        value,
+    )
+    for title, value in (
+        ("Half of the orders", lambda cell: cell.latency.p50),
+        ("99 % of the orders", lambda cell: cell.latency.p99),
+    )
+]
 IN_FLIGHT = Growth(
     "By messages in flight",
     "acknowledged a second (log scale)",
@@ -130,6 +149,11 @@ AT_BROKERS = [
         ("prefetch", "prefetch", "prefetched messages"),
     )
 ]
+BENDS = (
+    "A ring marks where the two bounds of a closed loop meet: as many times the throughput of the"
+    " fewest users as there are users, and the most that was seen. Beyond it users wait for each"
+    " other."
+)
 ENOUGH = 3
 """Values of a number that are worth a curve."""
 
@@ -163,7 +187,12 @@ def scaling_charts(frame: Frame) -> list[Chart]:
         "What was done a second in the measured window, by a number that the scenario lets grow;"
         " in an open loop it cannot be more than the planned rate."
     )
-    return [_chart("scaling", "Throughput by a number that grows", caption, frame, used)]
+    charts = [_chart("scaling", "Throughput by a number that grows", caption, frame, used)]
+    if USERS in used:
+        charts[0] = replace(charts[0], caption=f"{caption} {BENDS}")
+        waiting = "How long users wait for their answer, by the number of them who do."
+        charts.append(_chart("waiting", "Latency by users", waiting, frame, WAITING))
+    return charts
 
 
 def _grows(frame: Frame, kind: Growth) -> bool:
@@ -203,8 +232,12 @@ def _panels(frame: Frame, kind: Growth) -> list[Panel]:
             # The line is that of a cell that holds; where none does it is grey.
             cell = usable[(held or list(points))[0]]
             unit = kind.measure.replace("/s", "a second")
+            bend = kind.bends(points)
+            if bend is not None:
+                figures += f", bends at about {bend.users:,.2g} {kind.unit}"
             one = frame.series(cell, list(points), list(points.values()), unit, figures, note)
-            rows.append(replace(one, label=label))
+            marked = None if bend is None else (bend.users, bend.per_s)
+            rows.append(replace(one, label=label, marked=marked))
         title = ", ".join(part for part in (kind.title, group.title) if part)
         found.append(Panel(title, group.loop, kind.x_label, kind.y_label, tuple(rows)))
     return found

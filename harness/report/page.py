@@ -19,9 +19,15 @@ from harness.analysis.verdicts import RULES, Code, Reason, Status
 from harness.condition import DURABILITY
 from harness.report import look, words
 from harness.report.answers import answers
+from harness.report.capacity import HEADS as CAPACITY_HEADS
+from harness.report.capacity import capacity_table, objective_words
+from harness.report.findings import FLOOR_HEADS, finding_table, floor_table, repeats_words
+from harness.report.instrument import quoted
 from harness.report.look import Look
 from harness.report.messages import HEADLINE, HEADS, fates
+from harness.report.overhead import tables
 from harness.report.panels import Chart
+from harness.report.stack_chart import stack_table
 from harness.report.svg import mark_points
 from harness.report.words import ALIKE
 
@@ -48,17 +54,27 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
         info=info,
         state=STATES.get(info["status"], f"State of the run: {info['status']}."),
         answers=answers(summary),
-        steps=_steps(summary),
+        steps=_steps(summary.once),
         fates=fates(summary),
+        overhead=tables(summary.once),
+        stack=stack_table(summary.once),
+        findings=finding_table(summary),
+        floors=floor_table(summary),
+        floor_heads=FLOOR_HEADS,
+        repeats=repeats_words(summary),
+        capacity=capacity_table(summary),
+        capacity_heads=CAPACITY_HEADS,
+        objective=objective_words(summary),
         headline=HEADLINE,
         fate_heads=HEADS,
         finished=sum(len(cell.trials) for cell in summary.cells),
         validity=_validity(summary),
+        instrument=quoted(info),
         charts=[
             (chart, _promise(chart, chart is charts[0]), [(p, Markup(p.svg)) for p in chart.panels])
             for chart in charts
         ],
-        missing=_missing(summary),
+        missing=_missing(summary.once),
         theme=Markup(look.css(":root")),
         fonts=Markup(look.FONTS),
         groups=_rows(summary),
@@ -73,7 +89,7 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
         ),
         environment=[
             *((words.name(str(k)), _pairs(v)) for k, v in info["environment"].items()),
-            ("processors", _pairs(info["placement"])),
+            ("processors", _pairs(info["placement"] | _awake(info))),
             *_parts(info.get("parts", {})),
             *_standing_still(summary),
         ],
@@ -84,6 +100,10 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
         command=shlex.join(info["command"]),
         timeout=f"{info['scenario']['timeout_s']:g} s",
     )
+
+
+def _awake(info: Mapping[str, Any]) -> dict[str, Any]:
+    return {"kept awake": info["awake"]} if "awake" in info else {}
 
 
 def _promise(chart: Chart, first: bool) -> str:

@@ -25,6 +25,8 @@ class Series:
     """Of how many parts a bar is; some may not have been measured."""
     censored_at: float | None = None
     """The first percentile that was not answered within the timeout, if that ends the line."""
+    marked: tuple[float, float] | None = None
+    """A point that stands out."""
 
     @property
     def said(self) -> str:
@@ -55,6 +57,8 @@ class Panel:
     """The rate of an open loop, where a chart compares with it."""
     instants: tuple[tuple[float, str], ...] = ()
     """Seconds at which something happened, and what, where a chart runs over time."""
+    level: tuple[float, str] | None = None
+    """A height that is marked across the panel, and what it is."""
     svg: str = ""
     """For inlining; themed by the page's CSS variables."""
 
@@ -74,6 +78,7 @@ class Panel:
         said = [f"{one.said} {one.figures}" for one in self.series]
         said += [f"{one.label} is not shown ({one.why})" for one in self.missing]
         said += [f"{what} at {at:g} s" for at, what in self.instants]
+        said += [self.level[1]] if self.level else []
         loop = "" if self.title.startswith(self.loop) else f" ({self.loop})"
         return f"{self.title}{loop}: {'; '.join(said)}."
 

@@ -137,9 +137,11 @@ def durability_words(cells: Sequence[CellResult]) -> str:
     return f"{said[0].upper()}{said[1:]}."
 
 
-def _variant_labels(cells: Iterable[CellResult]) -> dict[str, str]:
+def _variant_labels(cells: Sequence[CellResult]) -> dict[str, str]:
     """The shortest name of each variant that no other variant of these cells has."""
-    style_of = {cell.info["variant"]: cell.info["style"] for cell in cells}
+    again = {c.info["variant"]: c.info["again"] for c in cells if c.info.get("again")}
+    variants = {cell.info["id"]: cell.info["variant"] for cell in cells}
+    style_of = {c.info["variant"]: c.info["style"] for c in cells if not c.info.get("again")}
     candidates = [
         {
             variant: (style, _without_server(variant), variant)[length]
@@ -157,6 +159,8 @@ def _variant_labels(cells: Iterable[CellResult]) -> dict[str, str]:
             ),
             variant,
         )
+    for variant, first in again.items():
+        short[variant] = f"{short[variants[first]]} again" if first in variants else variant
     return short
 
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.rig import warden
+from harness.rig.tree import OWN, Tree
 
 STOP_LIMIT_S = 8.0
 KILL_LIMIT_S = 10.0
@@ -76,9 +77,11 @@ class Process:
 class Rig:
     """Starts processes through one warden, and stops what is left when the block ends."""
 
-    def __init__(self, logs: Path | None = None) -> None:
-        """`logs`: the folder that gets each process's standard error; None: it is inherited."""
+    def __init__(self, logs: Path | None = None, tree: Tree = OWN) -> None:
+        """`logs`: the folder that gets each process's standard error; None: it is inherited.
+        `tree`: where our own programs come from."""
         self._logs = logs
+        self._tree = tree
         self._ids = itertools.count(1)
         self._processes: dict[int, Process] = {}
         self._link: socket.socket
@@ -153,6 +156,17 @@ class Rig:
                 os.close(fd)
         process.pid = await process._started
         return process
+
+    async def program(
+        self,
+        name: str,
+        words: Sequence[str],
+        cpus: Sequence[int] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Process:
+        """Start a module of ours, from this rig's tree, with its words. Raises RigError."""
+        told = {**self._tree.environment, **(env or {})}
+        return await self.spawn(name, self._tree.command(words), cpus, env=told)
 
     def last_words(self, name: str) -> str:
         """The last line that processes of a name left in their log, or nothing."""

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import secrets
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +29,12 @@ class Serving:
 
     style: str
     service_time_ms: float = 0.0
+    queue: int = 0
+    """Workers that take one order at a time each; 0: orders are worked on side by side."""
+    late: str = ""
+    """How much later than due a queue's answers leave, on purpose (orders.line.Lateness)."""
+    stall_ms: float = 0.0
+    """How much longer some of a queue's orders take (orders.line.STALL_EVERY)."""
     remember: str = "keys"
     compression: bool = False
     trace: str | None = None
@@ -68,6 +73,10 @@ class Serving:
         """As a command line."""
         words = [self.style, "--host", self.host, "--port", str(self.port)]
         words += ["--service-time-ms", str(self.service_time_ms), "--remember", self.remember]
+        if self.queue:
+            words += ["--queue", str(self.queue), "--stall-ms", str(self.stall_ms)]
+        if self.late:
+            words += ["--late", self.late]
         if self.store != "memory":
             words += ["--store", self.store]
         if self.namespace:
@@ -153,7 +162,7 @@ async def _start(
     cpus: tuple[int, ...] | None,
     env: Mapping[str, str] | None = None,
 ) -> Server:
-    process = await rig.spawn(name, [sys.executable, "-m", *words], cpus, env=env)
+    process = await rig.program(name, words, cpus, env)
     try:
         async with asyncio.timeout(READY_LIMIT_S):
             message = await process.hear()

@@ -357,7 +357,7 @@ def _name(entry: Entry) -> str:
 )
 def test_drivers_work_through_it(rig: Rig, run: Run, behind: Entry) -> None:
     async def case() -> None:
-        serving = Serving(behind.speaks or behind.style, remember="nothing")
+        serving = Serving(behind.talks_to, remember="nothing")
         async with standing(rig, serving) as stand:
             driver = driver_named(behind.driver)
             assert isinstance(driver, Places)

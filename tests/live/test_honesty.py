@@ -80,7 +80,7 @@ async def with_frozen_server(
 def test_a_frozen_server_shows_in_every_styles_p99(
     entry: Entry, rig: Rig, at_broker: AtBroker, run: Run, tmp_path: Path
 ) -> None:
-    serving = at_broker(Serving(entry.speaks or entry.style))
+    serving = at_broker(Serving(entry.talks_to))
     samples = run(with_frozen_server(rig, entry, serving, tmp_path, in_flight=1024))
     result = summarize_trial(samples, 1, 60.0)
     assert result.counts.imbalances == []
@@ -141,7 +141,7 @@ def test_a_frozen_generator_is_told_apart_from_a_slow_service(
 def test_service_time_is_a_lower_bound_of_latency(
     entry: Entry, serve: Serve, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
-    server = serve(entry.speaks or entry.style, 300.0)
+    server = serve(entry.talks_to, 300.0)
     samples: Samples = run(
         trial(
             rig,
@@ -162,7 +162,7 @@ def test_service_time_is_a_lower_bound_of_latency(
 def test_the_schedule_is_the_same_for_every_style(
     entry: Entry, serve: Serve, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
-    server = serve(entry.speaks or entry.style, 0.0)
+    server = serve(entry.talks_to, 0.0)
     poisson = LoadSpec("poisson", 200.0, None, 0.0, 0, 0.0)
 
     async def offsets(block: int) -> list[int]:
@@ -187,7 +187,8 @@ def test_answers_that_are_wrong_are_counted_each(
     direct: Entry, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
     async def case() -> Samples:
-        argv = [sys.executable, "-m", "tests.live.wrong_server", direct.style, "10"]
+        words = [direct.talks_to, "totals", "10"]
+        argv = [sys.executable, "-m", "tests.live.wrong_server", *words]
         server = await rig.spawn("wrong", argv)
         ready = await server.hear()
         assert ready is not None
@@ -205,7 +206,7 @@ def test_answers_that_are_wrong_are_counted_each(
 def test_late_answers_are_counted_and_stay_timed_out(
     entry: Entry, serve: Serve, rig: Rig, run: Run, tmp_path: Path
 ) -> None:
-    server = serve(entry.speaks or entry.style, 300.0)
+    server = serve(entry.talks_to, 300.0)
     samples: Samples = run(
         trial(
             rig,

@@ -232,7 +232,7 @@ def test_a_service_with_a_wrong_total_fails_and_the_rest_runs(
     out = tmp_path / "run"
 
     async def case() -> int:
-        argv = [sys.executable, "-m", "tests.live.wrong_server", "rest", "10"]
+        argv = [sys.executable, "-m", "tests.live.wrong_server", "rest", "totals", "10"]
         server = await rig.spawn("wrong", argv)
         ready = await server.hear()
         assert ready is not None

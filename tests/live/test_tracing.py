@@ -63,7 +63,7 @@ def test_a_server_joins_its_clients_trace(
     entry: Entry, rig: Rig, at_broker: AtBroker, run: Run, tmp_path: Path
 ) -> None:
     path = tmp_path / "spans.jsonl"
-    serving = at_broker(Serving(entry.speaks or entry.style, trace=str(path)))
+    serving = at_broker(Serving(entry.talks_to, trace=str(path)))
     clients = parents(5)
 
     async def case() -> None:
@@ -77,7 +77,7 @@ def test_a_server_joins_its_clients_trace(
     run(case())
     spans = spans_in(path)
     assert joined(spans, clients)
-    assert {span["service"] for span in spans} == {f"orderbench-{entry.speaks or entry.style}"}
+    assert {span["service"] for span in spans} == {f"orderbench-{entry.talks_to}"}
     assert {span["status"] for span in spans} == {"UNSET"}
 
 
@@ -85,7 +85,7 @@ def test_long_work_is_a_span_of_its_own(
     entry: Entry, rig: Rig, at_broker: AtBroker, run: Run, tmp_path: Path
 ) -> None:
     path = tmp_path / "spans.jsonl"
-    serving = at_broker(Serving(entry.speaks or entry.style, trace=str(path)))
+    serving = at_broker(Serving(entry.talks_to, trace=str(path)))
     clients = parents(3)
 
     async def case() -> None:
@@ -110,7 +110,7 @@ def test_spans_of_the_generator_and_of_its_server_join(
     entry: Entry, rig: Rig, at_broker: AtBroker, run: Run, tmp_path: Path
 ) -> None:
     path = tmp_path / "spans.jsonl"
-    serving = at_broker(Serving(entry.speaks or entry.style, trace=str(path)))
+    serving = at_broker(Serving(entry.talks_to, trace=str(path)))
 
     async def case() -> Any:
         server = await start_server(rig, serving)

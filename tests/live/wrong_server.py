@@ -1,4 +1,8 @@
-"""`python -m tests.live.wrong_server STYLE EVERY`: a service whose every EVERYth total is wrong."""
+"""`python -m tests.live.wrong_server STYLE FAULT NUMBER`: a service that does wrong.
+
+FAULT: `totals`, of which every NUMBERth is wrong, or `drifts`: each order takes NUMBER µs longer
+than the one before.
+"""
 
 import asyncio
 import importlib
@@ -14,7 +18,7 @@ from orders.store import MemoryStore
 from servers.base import Bind, Desk
 
 
-class WrongService(OrderService):
+class WrongTotals(OrderService):
     """Adds a cent now and then."""
 
     def __init__(self, every: int) -> None:
@@ -30,11 +34,26 @@ class WrongService(OrderService):
         return replace(confirmation, total_cents=confirmation.total_cents + 1)
 
 
+class Drifts(OrderService):
+    """Takes ever longer."""
+
+    def __init__(self, step_us: int) -> None:
+        super().__init__(MemoryStore(), service_time_s=step_us / 1e6)
+        self._step_s = step_us / 1e6
+
+    def length_s(self, order: Order) -> float:
+        """See OrderService.length_s."""
+        return self.placed * self._step_s
+
+
+FAULTS = {"totals": WrongTotals, "drifts": Drifts}
+
+
 async def main() -> None:
     """Serve until standard input ends."""
-    style, every = sys.argv[1], int(sys.argv[2])
+    style, fault, number = sys.argv[1:]
     module = importlib.import_module(f"servers.{style.replace('-', '_')}")
-    listening = await module.start(Desk(WrongService(every)), Bind())
+    listening = await module.start(Desk(FAULTS[fault](int(number))), Bind())
     print(json.dumps({"event": "ready", "address": listening.address}), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await listening.stop()

@@ -14,7 +14,7 @@ from harness.analysis.stats import distribution
 from harness.analysis.summary import CellResult, Summary, put_together
 from harness.analysis.trial import Seen, TrialResult
 from harness.analysis.verdicts import Code, Reason, Verdict
-from harness.condition import Condition, PollWay
+from harness.condition import BrokerWay, Condition, PollWay
 from harness.plan import LoadPoint
 from harness.variant import Variant, parse_variant
 
@@ -89,6 +89,7 @@ def trial(
         health={"lanes_opened": 4, "failure_details": [], "floor_us": None},
         done_ns=np.arange(completed, dtype=np.int64),
         sent_in_all=counts.sent,
+        sent_in_window=counts.sent,
         processed=distribution(latency * 0.8, planned),
         excess_ms=latency * 0.2,
         notes={},
@@ -166,6 +167,7 @@ def info_of(
     operation: str = "place",
     attempts: int = 1,
     skipped: str = "",
+    again: str = "",
 ) -> dict[str, Any]:
     """A cell as run.json has it."""
     return {
@@ -190,8 +192,11 @@ def info_of(
             "timeout_s": 2.0,
         },
         "has_server": bool(variant.entry.server),
+        "null": variant.entry.null,
         "connections_a_lane": variant.entry.per_lane,
         "skipped": skipped,
+        "family": variant.entry.family,
+        "again": again,
     }
 
 
@@ -459,6 +464,51 @@ def jobs() -> Summary:
     )
 
 
+def scaled(base: TrialResult, factor: float) -> TrialResult:
+    """A trial whose latencies are so many times as long."""
+    values, planned = base.latency_values
+    longer = values * factor
+    return replace(base, latency=distribution(longer, planned), latency_values=(longer, planned))
+
+
+def repeated(
+    variant: str, load: LoadPoint, factor: float = 1.0, noise: float = 0.01, count: int = 5
+) -> list[TrialResult]:
+    """Trials that are alike but for a factor of their own, drawn from a seed."""
+    draw = np.random.default_rng([len(variant), *variant.encode()])
+    base = trial("rest", load)
+    return [
+        replace(scaled(base, factor * math.exp(noise * each)), number=number)
+        for number, each in enumerate(draw.normal(size=count), 1)
+    ]
+
+
+@cache
+def against_itself() -> Summary:
+    """Five repeats of which `rest` ran under a second label as well, and so did `kafka`: one style
+    is twice as fast, one as fast, one was spoilt, and one has no A/A of its family."""
+    load = OPEN[0]
+    kafka = replace(USUAL, broker=BrokerWay())
+    late = Reason(Code.GENERATOR_BOUND, "trial 2: send lag p99 9.1 ms")
+
+    def made(variant: str, factor: float = 1.0, condition: Condition = USUAL, **info: Any) -> Any:
+        return cell(variant, load, (), repeated(variant, load, factor), condition, **info)
+
+    rest, broker = made("rest"), made("kafka", 3.0, kafka)
+    return summary(
+        [
+            rest,
+            made("grpc-unary"),
+            made("websocket", 0.5),
+            cell("grpc-stream", load, [late], repeated("grpc-stream", load, 0.2)),
+            made("sse", 1.5),
+            broker,
+            made("rest=again", again=rest.info["id"]),
+            made("kafka=again", 3.0, kafka, again=broker.info["id"]),
+        ]
+    )
+
+
 ALL: tuple[Make, ...] = (
     complete,
     one_cell,
@@ -472,4 +522,5 @@ ALL: tuple[Make, ...] = (
     asynchronous,
     watch,
     jobs,
+    against_itself,
 )

@@ -102,9 +102,18 @@ def test_the_latency_line_is_the_summarys_curve() -> None:
         assert drawn.censored_at is None
 
 
+def test_a_qualified_cell_is_marked_wherever_it_is_drawn() -> None:
+    for chart in charts_of(summaries.censored).values():
+        shown = {one.label for one in chart.series}
+        assert shown <= {"rest*", "grpc-unary*", "websocket"}
+        assert {label.rstrip("*") for label in shown} >= {"websocket"}
+    for chart in charts_of(summaries.complete).values():
+        assert not any("*" in one.label for one in chart.series)
+
+
 def test_a_line_that_the_timeout_ends_says_so() -> None:
     chart = charts_of(summaries.censored)["latency"]
-    rest = next(one for one in chart.series if one.label == "rest")
+    rest = next(one for one in chart.series if one.label == "rest*")
     assert rest.note == "> 2 s"
     assert rest.censored_at == 97.1  # 3 % of the planned were lost
     assert rest.x[-1] == 97.0
@@ -116,7 +125,7 @@ def test_a_line_that_the_timeout_ends_says_so() -> None:
 
 def test_a_line_that_the_sample_ends_does_not_claim_a_timeout() -> None:
     chart = charts_of(summaries.not_resolvable)["latency"]
-    rest = next(one for one in chart.series if one.label == "rest")
+    rest = next(one for one in chart.series if one.label == "rest*")
     assert rest.censored_at is None
     assert not rest.note
     assert float(rest.x[-1]) < 99

@@ -16,7 +16,7 @@ from harness.analysis.accounts import Counts
 from harness.analysis.deliveries import Watched, middle_watched, progress_ms, watched
 from harness.analysis.judgement import judge
 from harness.analysis.polling import expected_excess_ms, exponential_excess, fixed_excess
-from harness.analysis.stats import BATCHES, mean_of, student_t95
+from harness.analysis.stats import BATCHES, mean_of
 from harness.analysis.summary import CellResult, put_together, summarize
 from harness.analysis.trial import Seen, TrialResult, summarize_trial
 from harness.analysis.verdicts import Code, Status, Verdict
@@ -213,16 +213,6 @@ def test_theory_is_silent_where_it_has_no_formula() -> None:
         assert expected_excess_ms(silent.to_json()) is None
 
 
-@pytest.mark.parametrize(
-    ("freedom", "point"),
-    # Table of the 97.5 % points, to three decimals.
-    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (9, 2.262), (10, 2.228),
-     (19, 2.093), (29, 2.045), (60, 2.000), (120, 1.980), (10**6, 1.960)],
-)  # fmt: skip
-def test_students_t_is_that_of_the_table(freedom: int, point: float) -> None:
-    assert student_t95(freedom) == pytest.approx(point, rel=0.005)
-
-
 def test_a_mean_with_its_interval_by_batch_means() -> None:
     # Two values a batch: the batches' means are 1 to 10, whose deviation is 3.02765.
     trial = np.repeat(np.arange(1.0, 11.0), 2)
@@ -285,7 +275,7 @@ def three(**lost: int) -> list[TrialResult]:
     ("floors_us", "code", "status"),
     [
         ((900.0, 900.0, 900.0), [], Status.VALID),
-        ((1100.0, 900.0, 900.0), ["disturbed"], Status.QUALIFIED),
+        ((1100.0, 900.0, 900.0), ["unstable"], Status.QUALIFIED),
         ((1100.0, 1100.0, 900.0), ["generator_bound"] * 2, Status.INVALID),
     ],
 )
@@ -307,7 +297,7 @@ def test_a_floor_beside_nothing_seen_concludes_nothing() -> None:
     unseen = [summaries.watching(each, math.inf, 100, 1e9) for each in three()]
     assert codes(judged(unseen)) == []
     assert codes(judged([replace(each, watched=None) for each in unseen])) == []
-    old = [replace(t, health={"lanes_opened": 1, "failure_details": []}) for t in three()]
+    old = [replace(t, health={"lanes_opened": 4, "failure_details": []}) for t in three()]
     assert codes(judged(old)) == []
 
 

@@ -12,9 +12,9 @@ import pytest
 from clients.base import DriverError, Failure, Milestone
 from harness.load.generator import Generator, Perform
 from harness.load.lanes import Hold, Lanes
-from harness.load.pacer import LoopPacer, Pacer, best_pacer
 from harness.load.recorder import CHUNK, Recorder
 from harness.results import DONE, DROPPED, OUTCOMES, TIMEOUT, Samples
+from orders.alarm import Alarm, LoopAlarm, sharpest_alarm
 from orders.model import Status, Update
 from tests.support import LIMIT_S, Run, until
 
@@ -362,32 +362,32 @@ def test_the_kinds_of_failure_are_the_outcomes() -> None:
 
 
 def reached(fired: list[int], number: int) -> bool:
-    """Whether the pacer has fired that often."""
+    """Whether the alarm has fired that often."""
     return len(fired) >= number
 
 
-Make = Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Pacer]
+Make = Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Alarm]
 
 
-@pytest.mark.parametrize("make", [best_pacer, LoopPacer])
-def test_a_pacer_is_never_early_and_comes_once_an_arming(run: Run, make: Make) -> None:
+@pytest.mark.parametrize("make", [sharpest_alarm, LoopAlarm])
+def test_an_alarm_is_never_early_and_comes_once_an_arming(run: Run, make: Make) -> None:
     async def case() -> None:
         fired: list[int] = []
         at = 0
 
         def due() -> None:
             fired.append(time.monotonic_ns() - at)
-            pacer.arm(2**62)
+            alarm.disarm()
 
-        pacer = make(asyncio.get_running_loop(), due)
+        alarm = make(asyncio.get_running_loop(), due)
         for number, delay_ms in enumerate((0, 1, 7, -5), 1):
             at = time.monotonic_ns() + delay_ms * 1_000_000
-            pacer.arm(at)
-            await until("the pacer fires", partial(reached, fired, number))
+            alarm.arm(at)
+            await until("the alarm goes off", partial(reached, fired, number))
         await asyncio.sleep(0.02)
-        pacer.close()
+        alarm.close()
         assert len(fired) == 4
         # The event loop's own clock has steps of a millisecond.
-        assert min(fired) >= (0 if make is best_pacer else -1_000_000)
+        assert min(fired) >= (0 if make is sharpest_alarm else -1_000_000)
 
     run(case())

@@ -84,7 +84,7 @@ def test_where_classes_differ_their_meaning_stands_beside_the_names() -> None:
     for chart in drawn(made.durability):
         shown = [one.label for one in chart.series] + [one.label for one in chart.missing]
         assert len(shown) == len(made.durability().cells)
-        assert all(re.search(r", class [ABCD]$", label) for label in shown)
+        assert all(re.search(r", class [ABCD]\*?$", label) for label in shown)
 
 
 def test_a_store_is_a_flush_on_a_single_node() -> None:

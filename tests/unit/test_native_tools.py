@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import native
-from benchmarks.brokers import BYTES, Need, mean_size, order_file, parsed
+from benchmarks.brokers import BYTES, mean_size, order_file, parsed
 from benchmarks.native import (
     confirms,
     perf_test,
@@ -14,7 +14,7 @@ from benchmarks.native import (
     rates,
     whole_rate,
 )
-from benchmarks.rounds import Line
+from benchmarks.rounds import Line, Need
 from harness.rig.broker import Source
 from orders.samples import orders_from_file
 from protos.broker import BrokerAddress, Durability

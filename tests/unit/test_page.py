@@ -148,7 +148,7 @@ def test_hostile_words_in_the_table_of_steps_are_escaped() -> None:
 
 def steps_of(make: summaries.Make) -> tuple[list[str], list[dict[str, str]]]:
     """The table of steps: its heads, and what stands under them in each row."""
-    heads, *rows = page_of(make).tables[1]
+    heads, *rows = next(t for t in page_of(make).tables if t[0][:2] == ["style", "load"])
     return heads[2:], [dict(zip(heads, row, strict=True)) for row in rows]
 
 

@@ -8,7 +8,7 @@ import pytest
 from clients import catalog
 from harness.cli.paths import SCENARIOS
 from harness.condition import Condition
-from harness.plan import make_plan
+from harness.plan import IDLE_S, at_rate, make_plan
 from harness.scenario import BadInput, Scenario, load_scenario
 from harness.variant import parse_variant
 
@@ -16,9 +16,10 @@ SHIPPED = sorted(SCENARIOS.glob("*.toml"))
 
 
 def scenario(**changes: Any) -> Scenario:
-    """A small scenario."""
+    """A small scenario, without A/A."""
     fields = {
         "question": "?",
+        "noise": False,
         "styles": ["rest", "websocket"],
         "load": [{"model": "constant", "rate": [100, 500]}, {"model": "closed", "users": [4]}],
     }
@@ -220,7 +221,7 @@ def test_a_cell_that_is_skipped_leaves_the_others_their_trials() -> None:
     assert together == f"{lacks['compression']}; {lacks['gateway']}"
     assert len(plan.trials) == 2 * 2
     assert {trial.cell.variant.style for trial in plan.trials} == {"rest"}
-    assert plan.seconds == 4 * plan.trial_seconds
+    assert plan.seconds == 4 * plan.trial_seconds + 2 * IDLE_S
 
 
 def test_a_plan_of_nothing_but_skipped_cells_takes_no_time() -> None:
@@ -264,6 +265,79 @@ def test_shipped_scenarios_fit_their_budget(path: Path) -> None:
 def test_plans_that_cannot_be_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         make_plan(scenario(**changes))
+
+
+SEARCHED: dict[str, Any] = {
+    "load": {"model": "constant", "rate": 200.0},
+    "objective": {"percentile": 99, "latency_ms": 20},
+    "capacity": {"limit": 6400.0},
+}
+
+
+def test_a_search_is_planned_as_its_first_trials() -> None:
+    plan = make_plan(scenario(**SEARCHED))
+    assert [trial.block for trial in plan.trials] == [0, 0]
+    assert [cell.load.rate for cell in plan.cells] == [200, 200]
+    assert plan.search is not None
+    assert plan.search.rates[-1] == 6400
+    assert plan.most_trials == 2 * plan.search.most
+    assert plan.seconds >= plan.most_trials * plan.trial_seconds
+    assert make_plan(scenario()).search is None
+    further = at_rate(plan.scenario, plan.cells[0], 417.7)
+    assert further.id == "place.rest-aiohttp.constant-417.7.items-3"
+
+
+def test_a_trial_of_a_search_is_long_enough_for_its_percentile() -> None:
+    plan = make_plan(scenario(**{**SEARCHED, "load": {"model": "poisson", "rate": 50.0}}))
+    assert plan.scenario.duration_s < plan.cells[0].window_s < 10
+    assert at_rate(plan.scenario, plan.cells[0], 5000).window_s == plan.scenario.duration_s
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"objective": None}, "capacity: needs an objective"),
+        ({"load": {"model": "closed", "users": 4}}, "capacity: needs one constant or poisson load"),
+        ({"load": {"model": "constant", "rate": [1, 2]}}, "capacity: needs one constant"),
+        ({"load": {"model": "ramp", "rates": [1, 2]}}, "capacity: needs one constant"),
+        ({"capacity": {"limit": 200.0}}, "capacity.limit: the search begins at 200/s"),
+        ({"load": {"model": "constant", "rate": 2.0}}, "takes 233 s until the objective's"),
+        (
+            {
+                "styles": ["kafka"],
+                "fault": {"kill": "leader", "at_s": 1.0},
+            },
+            "fault: not in a search for capacity",
+        ),
+    ],
+)
+def test_searches_that_cannot_be_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        make_plan(scenario(**{**SEARCHED, **changes}))
+
+
+def test_a_load_whose_rate_changes_is_named_and_as_long_as_it_is(tmp_path: Path) -> None:
+    recording = tmp_path / "Black Friday.txt"
+    recording.write_text("10\n10.5\n12\n")
+    loads = [
+        {"model": "ramp", "rates": [100, 300, 200]},
+        {"model": "steps", "rates": [100, 250.5], "hold_s": 1.5},
+        {"model": "replay", "file": str(recording)},
+    ]
+    plan = make_plan(scenario(styles=["rest"], load=loads))
+    found = {cell.load.model: cell for cell in plan.cells if not cell.again}
+    assert {cell.id.partition(".rest-aiohttp.")[2] for cell in found.values()} == {
+        "ramp-100-300-200.items-3",
+        "steps-100-250.5-hold-1.5.items-3",
+        "replay-black-friday.items-3",
+    }
+    assert found["ramp"].load.mean_rate == 225
+    assert found["ramp"].window_s == plan.scenario.duration_s
+    assert found["steps"].load.mean_rate == 175.25
+    assert found["steps"].window_s == 3
+    # Three instants in two seconds: one a second, and a second after the last.
+    assert (found["replay"].load.mean_rate, found["replay"].window_s) == (1, 3)
+    assert found["replay"].load.words == "replay of Black Friday.txt, 1/s on average"
 
 
 def test_all_that_is_wrong_with_a_plan_is_said_once() -> None:

@@ -10,7 +10,7 @@ from clients import catalog
 from harness.cli.paths import SCENARIOS, scenario_path
 from harness.cli.run import number, numbers
 from harness.scenario import BadInput, load_scenario
-from harness.sections import BurstLoad, ClosedLoad
+from harness.sections import BurstLoad, ClosedLoad, ReplayLoad
 
 GOOD = """
 question = "?"
@@ -74,6 +74,13 @@ in_flight = 16
         ("model = 'closed'\nusers = 2000", "load.users: 2000 users do not fit into"),
         ("model = 'constant'\nrate = 1\nusers = 3", "load.users: unknown key"),
         ("model = 'constant'\nrat = 1", "load.rat: unknown key; did you mean 'rate'?"),
+        ("model = 'ramp'\nrates = [1]", "load.rates: needs at least"),
+        ("model = 'ramp'\nrates = [0, 1]", "load.rates[0]: input should be greater than 0, not 0"),
+        ("model = 'steps'\nrates = [1, 2]", "load.hold_s: is missing"),
+        ("model = 'steps'\nrates = 5\nhold_s = 1", "load.rates: input should be a valid list"),
+        ("model = 'replay'", "load.file: is missing"),
+        ("model = 'replay'\nfile = 'nope.txt'", "load.file: cannot read"),
+        ("model = 'replay'\nfile = 's.toml'", "load.file: "),
     ],
 )
 def test_a_load_is_checked(tmp_path: Path, line: str, said: str) -> None:
@@ -96,6 +103,36 @@ def test_a_file_that_is_no_scenario(tmp_path: Path, text: str, said: str) -> Non
     path = tmp_path / "s.toml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(BadInput, match=said):
+        load_scenario(path, {})
+
+
+@pytest.mark.parametrize(
+    ("load", "option", "said"),
+    [
+        ("model = 'ramp'\nrates = [1, 2]", "--rate", "the scenario's loads have no one rate"),
+        ("model = 'ramp'\nrates = [1, 2]", "--users", "the scenario's loads have no one rate"),
+        ("model = 'steps'\nrates = [1, 2]\nhold_s = 1", "--duration", "as long as they are"),
+    ],
+)
+def test_an_option_that_a_load_has_no_use_for_is_refused(
+    tmp_path: Path, load: str, option: str, said: str
+) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(f'question = "?"\nstyles = ["rest"]\n[load]\n{load}\n')
+    with pytest.raises(BadInput, match=f"{option}: .*{said}"):
+        load_scenario(path, {option: 5})
+
+
+def test_a_recording_stands_beside_its_scenario(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("at\n5\n6\n8\n")
+    path = tmp_path / "s.toml"
+    text = 'question = "?"\nstyles = ["rest"]\n[load]\nmodel = "replay"\nfile = "r.csv"\n'
+    path.write_text(text + 'column = "at"\n')
+    (load,) = load_scenario(path, {}).load
+    assert isinstance(load, ReplayLoad)
+    assert load.file == str((tmp_path / "r.csv").resolve())
+    path.write_text(text + 'column = "to"\n')
+    with pytest.raises(BadInput, match=r"load.file: .*has no column 'to'; it has at"):
         load_scenario(path, {})
 
 
@@ -352,6 +389,29 @@ def test_a_wrong_kind_of_work_is_one_mistake(tmp_path: Path) -> None:
     for length in ("", "mean_ms = 5\n", "mean_ms = 0\n"):
         (said,) = problems(f'{GOOD}[service]\ntime = "fixd"\n{length}', tmp_path)
         assert said.startswith("s.toml: service.time: input should be 'none', 'fixed'")
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ('late = "5%"', "service.late: goes together with a queue of 1 or more"),
+        ('queue = [0, 1]\nlate = ["", "5%"]', "service.late: goes together with a queue of 1"),
+        ("stall_ms = 300", "service.stall_ms: goes together with a queue of 1 or more"),
+        ('queue = 1\nlate = "soon"', "service.late: 'soon' is none of 100us, 1ms, 5%"),
+        ("queue = -1", "service.queue: input should be greater than or equal to 0, not -1"),
+        ('queue = [0, 1]\nlate = ""\nstall_ms = [0, 300]', "service.stall_ms: goes together"),
+    ],
+)
+def test_what_is_late_on_purpose_needs_a_queue(tmp_path: Path, lines: str, said: str) -> None:
+    (found,) = problems(f"{GOOD}[service]\n{lines}\n", tmp_path)
+    assert found.startswith(f"s.toml: {said}")
+
+
+def test_a_queue_is_an_axis(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(f'{GOOD}[service]\nqueue = [1, 4]\nlate = ["", "100us", "5%"]\n')
+    service = load_scenario(path, {}).service
+    assert (service.queue, service.late, service.stall_ms) == ([1, 4], ["", "100us", "5%"], [0.0])
 
 
 OWN = """

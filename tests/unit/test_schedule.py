@@ -1,5 +1,8 @@
 """Planned instants."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,8 +15,14 @@ rates = st.floats(0.5, 5000, allow_nan=False)
 lengths = st.floats(0.05, 3, allow_nan=False)
 
 
-def load(model: str, rate: float, burst_size: int = 0, every_s: float = 0.0) -> LoadSpec:
-    return LoadSpec(model, rate, None, 0.0, burst_size, every_s)
+def load(
+    model: str,
+    rate: float,
+    burst_size: int = 0,
+    every_s: float = 0.0,
+    rates: Sequence[float] = (),
+) -> LoadSpec:
+    return LoadSpec(model, rate, None, 0.0, burst_size, every_s, rates)
 
 
 @given(st.sampled_from(["constant", "poisson"]), rates, lengths, st.integers(0, 2**63 - 1))
@@ -63,6 +72,60 @@ def test_a_burst_is_at_one_instant_on_top_of_the_base() -> None:
     values, counts = np.unique(instants, return_counts=True)
     assert values[counts >= 50].tolist() == [NS // 2, NS + NS // 2, 2 * NS + NS // 2]
     assert len(instants) == 3 * 50 + 30
+
+
+several = st.lists(rates, min_size=2, max_size=6)
+warm_ups = st.floats(0, 2, allow_nan=False)
+
+
+@given(st.sampled_from(["ramp", "steps"]), several, lengths, warm_ups, st.integers(0, 99))
+def test_a_rate_that_changes_is_followed_to_the_operation(
+    model: str, through: list[float], window: float, warm_up: float, block: int
+) -> None:
+    """As many operations as the integral of the rate, up to any instant (issue 6.5)."""
+    length = warm_up + window
+    made = planned_instants(load(model, 1, rates=through), length, 1, block, warm_up)
+    assert made.dtype == np.int64
+    assert (np.diff(made) >= 0).all()
+    assert (made >= 0).all()
+    assert (made < length * NS + 1).all()
+    pairs = list(pairwise(through) if model == "ramp" else zip(through, through, strict=True))
+    ends = warm_up + window * np.arange(len(pairs) + 1) / len(pairs)
+    area = np.cumsum([through[0] * warm_up, *((a + b) / 2 * window / len(pairs) for a, b in pairs)])
+    planned = np.searchsorted(made, ends * NS)
+    assert (np.abs(planned - area) <= 1).all()
+    # Within the parts too: half-way through the first of them.
+    half = (through[0] + (pairs[0][1] - through[0]) / 4) * window / len(pairs) / 2
+    seen = np.searchsorted(made, (ends[0] + ends[1]) / 2 * NS) - planned[0]
+    assert abs(seen - half) <= 1.01
+
+
+@given(rates, lengths, st.integers(0, 99))
+def test_a_ramp_that_does_not_rise_is_constant(rate: float, length: float, block: int) -> None:
+    flat = planned_instants(load("ramp", rate, rates=[rate, rate]), length, 1, block)
+    constant = planned_instants(load("constant", rate), length, 1, block)
+    assert abs(len(flat) - len(constant)) <= 1
+    assert (np.abs(flat[: len(constant)] - constant[: len(flat)]) <= 2).all()
+
+
+@given(
+    st.lists(st.integers(0, 10**7), min_size=2).filter(lambda us: max(us) > min(us)),
+    warm_ups,
+)
+def test_a_recording_is_replayed_as_it_is(us: list[int], warm_up: float) -> None:
+    offsets = [(at - min(us)) / 1e6 for at in sorted(us)]
+    rate = (len(offsets) - 1) / offsets[-1]
+    length = warm_up + len(offsets) / rate
+    made = planned_instants(load("replay", rate), length, 1, 0, warm_up, offsets)
+    replayed = made[len(made) - len(offsets) :] - warm_up * NS
+    assert replayed == pytest.approx(np.array(offsets) * NS, abs=2)
+    assert (made[: len(made) - len(offsets)] <= warm_up * NS).all()
+    assert abs(len(made) - len(offsets) - rate * warm_up) <= 1
+
+
+def test_what_is_beyond_the_length_is_left_out() -> None:
+    """A broker is warmed up with the start of a recording."""
+    assert planned_instants(load("replay", 1), 1, 1, 0, 0.0, [0, 0.5, 1.5]).tolist() == [0, NS // 2]
 
 
 def test_a_load_without_a_schedule_is_refused() -> None:

@@ -27,14 +27,23 @@ class Place:
     """Places orders, each under a key of its own."""
 
     def __init__(
-        self, ask: Ask, book: OrderBook, contexts: Contexts, sink: Sink, retry: Retry
+        self,
+        ask: Ask,
+        book: OrderBook,
+        contexts: Contexts,
+        sink: Sink,
+        retry: Retry,
+        priced: bool = True,
     ) -> None:
+        """`priced`: whether answers hold the order's price; where they do not only their key shows
+        whose they are."""
         self._ask = ask if retry.attempts == 1 else self._again_and_again
         self._driver_asks = ask
         self._book = book
         self._contexts = contexts
         self._sink = sink
         self._retry = retry
+        self._priced = priced
 
     async def perform(self, operation: int, hold: Hold) -> int:
         """Place order number `operation`; returns the server's `processed` instant, or 0.
@@ -46,7 +55,7 @@ class Place:
         confirmation = await self._ask(hold.lane, order, call)
         if confirmation.idempotency_key != order.idempotency_key:
             raise DriverError(Failure.WRONG_REPLY, "the answer belongs to another order")
-        if confirmation.total_cents != self._book.total_cents(operation):
+        if self._priced and confirmation.total_cents != self._book.total_cents(operation):
             raise DriverError(Failure.WRONG_REPLY, "the total is not the order's")
         return confirmation.processed_ns
 
