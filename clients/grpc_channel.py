@@ -1,5 +1,6 @@
 """What the gRPC drivers share: a channel that is one connection, and what its errors mean."""
 
+import asyncio
 import functools
 from pathlib import Path
 
@@ -21,6 +22,8 @@ OPTIONS = [
     ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
 ]
 TLS_SCHEME = "grpcs://"
+ATTEMPT_S = 0.3
+"""For the next attempt of a channel whose last one failed: it comes after 0.1 s."""
 
 
 def channel_to(target: str, wire: Wire) -> grpc.aio.Channel:
@@ -43,13 +46,22 @@ def _trusting(ca: str | None) -> grpc.ChannelCredentials:
 
 
 async def connected(channel: grpc.aio.Channel, target: str) -> None:
-    """Wait until a channel has its connection. Raises DriverError if the first attempt fails."""
+    """Wait until a channel has its connection. Raises DriverError if an attempt fails.
+
+    A channel that failed stays TRANSIENT_FAILURE while the library tries again, until it succeeds.
+    """
     state = channel.get_state(try_to_connect=True)
-    while state is not grpc.ChannelConnectivity.READY:
-        await channel.wait_for_state_change(state)
-        state = channel.get_state(try_to_connect=True)
-        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-            raise DriverError(Failure.DISCONNECTED, f"cannot connect to {target}")
+    try:
+        async with asyncio.timeout(None) as limit:
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                limit.reschedule(asyncio.get_running_loop().time() + ATTEMPT_S)
+            while state is not grpc.ChannelConnectivity.READY:
+                await channel.wait_for_state_change(state)
+                state = channel.get_state(try_to_connect=True)
+                if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                    raise DriverError(Failure.DISCONNECTED, f"cannot connect to {target}")
+    except TimeoutError:
+        raise DriverError(Failure.DISCONNECTED, f"cannot connect to {target}") from None
 
 
 def metadata_of(call: Call) -> tuple[tuple[str, str], ...] | None:

@@ -45,10 +45,11 @@ class StreamLane:
         """See FramedLane.connect."""
         if self._live:
             return
+        # All who wait fail together.
+        await connected(self.channel, self._target)
         async with self._connecting:
             if not self._live:
                 await self._hang_up()
-                await connected(self.channel, self._target)
                 streams: Streams = self.channel.stream_stream(method_in(self._codec, "PlaceStream"))
                 stream = streams()
                 self._outbox.clear()
