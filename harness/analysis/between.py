@@ -71,10 +71,14 @@ class Between:
         ])  # fmt: skip
 
     def with_pair(self, pair: Pair) -> Self:
-        """The same with one pair more; without it where both of its runs are there already, and
-        their difference follows from what is known."""
-        known = {run for each in self.pairs if each.scenario == pair.scenario for run in each.runs}
-        return self if known.issuperset(pair.runs) else type(self)((*self.pairs, pair))
+        """The same with one pair more; without it where the difference of its two runs follows from
+        those that are known."""
+        first, second = pair.runs
+        reached = {first}
+        links = [set(each.runs) for each in self.pairs if each.scenario == pair.scenario]
+        while more := set().union(*(link for link in links if link & reached)) - reached:
+            reached |= more
+        return self if second in reached else type(self)((*self.pairs, pair))
 
 
 def bound(log_ratios: Sequence[float]) -> float:

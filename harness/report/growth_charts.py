@@ -232,7 +232,7 @@ def _panels(frame: Frame, kind: Growth) -> list[Panel]:
             # The line is that of a cell that holds; where none does it is grey.
             cell = usable[(held or list(points))[0]]
             unit = kind.measure.replace("/s", "a second")
-            bend = kind.bends(points)
+            bend = kind.bends({x: points[x] for x in held})
             if bend is not None:
                 figures += f", bends at about {bend.users:,.2g} {kind.unit}"
             one = frame.series(cell, list(points), list(points.values()), unit, figures, note)

@@ -373,6 +373,11 @@ def test_a_pair_that_follows_from_others_says_nothing_new() -> None:
     assert len(found.pairs) == 2
     assert found.with_pair(pair("a", "c")) == found
     assert found.with_pair(pair("b", "a")) == found
+    # Two runs that are both known, but not from one another.
+    apart = Between((pair("a", "b"), pair("c", "d")))
+    joined = apart.with_pair(pair("b", "c"))
+    assert len(joined.pairs) == 3
+    assert joined.with_pair(pair("a", "d")) == joined
     assert len(found.with_pair(pair("a", "c", scenario="t")).pairs) == 3
     assert found.of("s", ("b", "a")).pairs == (pair("b", "c"),)
     assert not found.of("t", ("x", "y")).pairs
