@@ -186,7 +186,7 @@ def test_every_way_of_talking_and_a_style_that_has_none(tmp_path: Path) -> None:
         if not condition["kept"]:
             # One for each operation, the warm-up's included.
             assert cell["lanes_opened"] == 12
-            assert cell["bytes_to_server_per_op"] is None
+            assert cell["bytes_to_server_per_op"] > 0
 
 
 def test_a_driver_of_ones_own_runs_beside_the_styles(tmp_path: Path) -> None:
