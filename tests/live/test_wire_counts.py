@@ -35,11 +35,11 @@ def told(seen: Wire) -> Counted:
     }
 
 
-def captured(packets: Sequence[Packet], ports: Mapping[int, str]) -> Counted:
-    """As tcpdump saw it; who is not known by a port is the client."""
+def captured(packets: Sequence[Packet], ports: Mapping[int, str], unknown: str) -> Counted:
+    """As tcpdump saw it. `unknown`: whose the ports are that nobody here is known by."""
     found: Counted = {}
     for packet in packets:
-        ends = (ports.get(packet.source, "generator"), ports.get(packet.destination, "generator"))
+        ends = (ports.get(packet.source, unknown), ports.get(packet.destination, unknown))
         size, count, carrying = found.get(ends, (0, 0, 0))
         found[ends] = (size + packet.payload, count + 1, carrying + (packet.payload > 0))
     return found
@@ -94,7 +94,9 @@ async def counted(
     }
     assert seen.uncounted == 0
     done = int((read_samples(Path(spec.samples_path)).outcome == 0).sum())
-    return told(seen), captured(packets, {**ports, **before.listening}), done
+    # A server's only client may come and go; a session's broker has other servers too.
+    unknown = "generator" if still else "another"
+    return told(seen), captured(packets, {**ports, **before.listening}, unknown), done
 
 
 def spec_of(entry: Entry, target: str, folder: Path, **changes: Any) -> TrialSpec:
