@@ -9,7 +9,6 @@ from typing import Any
 
 from harness.analysis.calibration import (
     DRAWS,
-    NO_WORK_MS,
     THEORY,
     Cells,
     Check,
@@ -33,8 +32,10 @@ HALF, HIGH = 0.5, 0.7
 """Loads: the share of time that the worker is busy."""
 SHORT_MS, LONG_MS = 1.0, 10.0
 """Lengths of the work."""
+SPELL, LONG_SPELL = 500, 50
+"""Orders with work, and then without: about a second of each."""
 STALL_MS = 300.0
-ADDED = ("100us", "1ms", "5%")
+ADDED = "100us,1ms,5%"
 ADDED_RATE, ADDED_MS = 100.0, 5.0
 SEED = 3
 """Its draws come to within 3% of theory's p99 by themselves, so that what is more than that is the
@@ -57,14 +58,13 @@ def parts(styles: Sequence[str], seed: int = SEED) -> list[Part]:
     short, long = (
         [round(load / length * 1e3, 6) for load in (HALF, HIGH)] for length in (SHORT_MS, LONG_MS)
     )
+    spells, lasting = {"spell": SPELL}, {"spell": LONG_SPELL}
     found = [
-        _part(work, styles, seed, short, 1.5, work, [NO_WORK_MS, SHORT_MS], 2)
-        for work in ("exponential", "fixed")
-    ]
-    found += [
-        _part("long", styles, seed, long, 3.0, "fixed", [NO_WORK_MS, LONG_MS], 2),
-        _part("added", styles, seed, [ADDED_RATE], 2.0, "fixed", [ADDED_MS], 3, late=["", *ADDED]),
-        _part("stall", styles, seed, short[:1], 3.0, "fixed", [SHORT_MS], 1, stall_ms=STALL_MS),
+        _part("exponential", styles, seed, short, 8.0, "exponential", SHORT_MS, 2, **spells),
+        _part("fixed", styles, seed, short, 8.0, "fixed", SHORT_MS, 2, **spells),
+        _part("long", styles, seed, long, 12.0, "fixed", LONG_MS, 2, **lasting),
+        _part("added", styles, seed, [ADDED_RATE], 20.0, "fixed", ADDED_MS, 3, late=ADDED),
+        _part("stall", styles, seed, short[:1], 3.0, "fixed", SHORT_MS, 1, stall_ms=STALL_MS),
     ]
     for work in ("exponential", "fixed"):
         needed = sample_size(99, HIGH, DRAWS[work]) / len(styles)
@@ -72,7 +72,7 @@ def parts(styles: Sequence[str], seed: int = SEED) -> list[Part]:
             name = f"{THEORY}-{work}-{parse_variant(style).slug}"
             seconds = math.ceil(needed / short[1])
             own = seed + 1 + number
-            found.append(_part(name, [style], own, short[1:], seconds, work, [SHORT_MS], 1))
+            found.append(_part(name, [style], own, short[1:], seconds, work, SHORT_MS, 1))
     return found
 
 
@@ -83,7 +83,7 @@ def _part(
     rates: Sequence[float],
     seconds: float,
     work: str,
-    mean_ms: Sequence[float],
+    mean_ms: float,
     repeats: int,
     **service: Any,
 ) -> Part:
@@ -96,7 +96,7 @@ def _part(
         "warm_up_s": 0.5,
         "duration_s": float(seconds),
         "load": {"model": "poisson", "rate": list(rates)},
-        "service": {"time": work, "mean_ms": list(mean_ms), "queue": 1, **service},
+        "service": {"time": work, "mean_ms": mean_ms, "queue": 1, **service},
     }
     return Part(name, make_plan(Scenario.model_validate(scenario)))
 
@@ -116,10 +116,11 @@ def _cells_of(folder: Path) -> Iterator[tuple[Probe, list[Timed]]]:
             cell["load"]["rate"],
             condition["work_time"],
             condition["work_mean_ms"],
+            condition["work_spell"],
             condition["late"],
             condition["stall_ms"],
         )
-        work = OrderSpec(work_time=probe.work, work_mean_ms=probe.mean_ms)
+        work = OrderSpec(work_time=probe.work, work_mean_ms=probe.mean_ms, work_spell=probe.spell)
         trials = []
         for path in run.trials[cell["id"]]:
             samples = read_samples(path)

@@ -96,10 +96,12 @@ class Condition:
     attachment_bytes: int = 0
     work_time: str = "none"
     work_mean_ms: float = 0.0
+    work_spell: int = 0
+    """If not 0, so many orders have that work, and then as many as good as none, in turn."""
     queue: int = 0
     """Workers that take one order at a time each; 0: orders are worked on side by side."""
     late: str = ""
-    """How much later than due a queue's answers leave, on purpose; see orders.line.Lateness."""
+    """How much later than due some of a queue's answers leave; see orders.line.latenesses."""
     stall_ms: float = 0.0
     """How much longer some of a queue's orders take; see orders.line.STALL_EVERY."""
     subscribers: int = 0
@@ -132,10 +134,12 @@ class Condition:
         if self.work_time != "none":
             kind = "exp-" if self.work_time == "exponential" else ""
             parts.append(f"work-{kind}{self.work_mean_ms:g}ms")
+        if self.work_spell:
+            parts.append(f"spell-{self.work_spell}")
         if self.queue:
             parts.append(f"queue-{self.queue}")
         if self.late:
-            parts.append(f"late-{self.late.replace('%', 'pc')}")
+            parts.append(f"late-{self.late.replace('%', 'pc').replace(',', '-')}")
         if self.stall_ms:
             parts.append(f"stall-{self.stall_ms:g}ms")
         if self.subscribers:
@@ -173,11 +177,12 @@ class Condition:
             parts.append(f"{size(self.attachment_bytes)} attached")
         if self.work_time != "none":
             kind = "mean " if self.work_time == "exponential" else ""
-            parts.append(f"{duration(self.work_mean_ms)} {kind}work")
+            spells = f" in spells of {self.work_spell}" if self.work_spell else ""
+            parts.append(f"{duration(self.work_mean_ms)} {kind}work{spells}")
         if self.queue:
             parts.append(f"in line for {counted(self.queue, 'worker')}")
         if self.late:
-            parts.append(f"answered {self.late} late")
+            parts.append(f"some answered {self.late.replace(',', ', ')} late")
         if self.stall_ms:
             parts.append(f"stalls of {duration(self.stall_ms)}")
         if self.subscribers:

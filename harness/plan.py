@@ -263,7 +263,11 @@ def _conditions(scenario: Scenario, variant: Variant) -> Iterator[Condition]:
         "remember": scenario.memory.remember,
     }
     for values in product(*axes.values()):
-        yield Condition(work_time=scenario.service.time, **dict(zip(axes, values, strict=True)))
+        yield Condition(
+            work_time=scenario.service.time,
+            work_spell=scenario.service.spell,
+            **dict(zip(axes, values, strict=True)),
+        )
 
 
 def _broker_ways(scenario: Scenario, variant: Variant) -> list[BrokerWay]:

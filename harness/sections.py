@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from harness.recording import read_recording
-from orders.line import Lateness
+from orders.line import latenesses
 from orders.samples import orders_from_file
 from orders.validation import MAX_ATTACHMENT_BYTES
 
@@ -150,15 +150,17 @@ WORKING = ("fixed", "exponential")
 
 
 def _lateness(text: str) -> str:
-    Lateness.parse(text)
+    latenesses(text)
     return text
 
 
 class ServiceTime(Section):
     """How long the service works on an order: the same draws for every style of a block. With a
-    `queue` so many workers take one order at a time each, in the order of arrival; without, orders
-    are worked on side by side. On purpose a queue answers `late` (`100us`, `1ms`, `5%` of an
-    order's time) and takes `stall_ms` longer for some orders (orders.line.STALL_EVERY)."""
+    `spell` so many orders have that work, and then as many as good as none, in turn. With a `queue`
+    so many workers take one order at a time each, in the order of arrival; without, orders are
+    worked on side by side. On purpose a queue answers some orders `late` (`100us`, `1ms`, `5%` of
+    an order's time, or several: orders.line.turn) and takes `stall_ms` longer for some
+    (orders.line.STALL_EVERY)."""
 
     time: Literal["none", "fixed", "exponential"] = "none"
     mean_ms: Annotated[
@@ -166,6 +168,7 @@ class ServiceTime(Section):
         BeforeValidator(listed),
         Field(min_length=1, validate_default=True),
     ] = [0.0]
+    spell: Annotated[int, Field(ge=0, le=10_000)] = 0
     queue: Axis[Annotated[int, Field(ge=0, le=1000)]] = [0]
     late: Axis[Annotated[str, AfterValidator(_lateness)]] = [""]
     stall_ms: Axis[Annotated[float, Field(ge=0, le=30_000, allow_inf_nan=False)]] = [0.0]
@@ -176,6 +179,13 @@ class ServiceTime(Section):
     def _in_line(cls, value: list[Any], info: ValidationInfo) -> list[Any]:
         if any(value) and not all(info.data.get("queue", [1])):
             raise ValueError("goes together with a queue of 1 or more")
+        return value
+
+    @field_validator("spell")
+    @classmethod
+    def _of_work(cls, value: int, info: ValidationInfo) -> int:
+        if value and info.data.get("time") == "none":
+            raise ValueError('goes together with time = "fixed" or "exponential"')
         return value
 
     @field_validator("mean_ms")

@@ -337,6 +337,7 @@ class OneTrial:
                 condition.attachment_bytes,
                 condition.work_time,
                 condition.work_mean_ms,
+                condition.work_spell,
             ),
             wire=self._wire_spec(),
             subscribers=condition.subscribers,

@@ -12,7 +12,7 @@ import heapq
 import itertools
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -27,8 +27,8 @@ _NS = {"us": 1_000, "ms": 1_000_000}
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """How much later than due orders leave, on purpose, so that a measurement can be asked whether
-    it sees it. No worker is kept by it."""
+    """How much later than due an order leaves, on purpose, so that a measurement can be asked
+    whether it sees it. No worker is kept by it."""
 
     by_ns: int = 0
     by_share: float = 0.0
@@ -36,9 +36,7 @@ class Lateness:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`100us`, `1ms`, `5%`, or nothing. Raises ValueError."""
-        if not text:
-            return cls()
+        """`100us`, `1ms` or `5%`. Raises ValueError."""
         read = _LATENESS.fullmatch(text)
         if read is None:
             raise ValueError(f"{text!r} is none of 100us, 1ms, 5%")
@@ -48,6 +46,27 @@ class Lateness:
     def later(self, arrival_ns: int, departure_ns: int) -> int:
         """When an order leaves that is due at `departure_ns`."""
         return departure_ns + self.by_ns + round(self.by_share * (departure_ns - arrival_ns))
+
+
+ON_TIME = Lateness()
+
+
+def latenesses(text: str) -> tuple[Lateness, ...]:
+    """The kinds of orders that a line with `100us,1ms` has: on time, and late by each of these; of
+    nothing, on time. Raises ValueError."""
+    return (ON_TIME, *(Lateness.parse(each) for each in text.split(",") if text))
+
+
+def turn(number: int, kinds: int) -> int:
+    """Which of so many kinds order `number` (from 0) is of: of `kinds` orders one is of each, in
+    another sequence every time, so that no kind keeps step with anything that comes round. It is
+    the sum of the number's digits to the base `kinds`, modulo `kinds` (Thue-Morse, generalized:
+    Allouche and Shallit, The ubiquitous Prouhet-Thue-Morse sequence, 1999)."""
+    total = 0
+    while number and kinds > 1:
+        number, digit = divmod(number, kinds)
+        total += digit
+    return total % kinds
 
 
 class Line:
@@ -76,13 +95,14 @@ class Queue:
     def __init__(
         self,
         line: Line,
-        lateness: Lateness = Lateness(),
+        kinds: Sequence[Lateness] = (ON_TIME,),
         clock: Callable[[], int] = time.monotonic_ns,
         alarm: Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Alarm] = sharpest_alarm,
     ) -> None:
-        """Belongs to the running event loop. `clock` and the alarm's instants are nanoseconds."""
+        """Belongs to the running event loop. `kinds` of orders take turns. `clock` and the alarm's
+        instants are nanoseconds."""
         self._line = line
-        self._lateness = lateness
+        self._kinds = kinds
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._alarm = alarm(self._loop, self._due)
@@ -94,7 +114,9 @@ class Queue:
         arrival = self._clock()
         departure = self._line.departure(arrival, round(service_s * 1e9))
         gone = self._loop.create_future()
-        entry = (self._lateness.later(arrival, departure), next(self._arrivals), gone)
+        number = next(self._arrivals)
+        kind = self._kinds[turn(number, len(self._kinds))]
+        entry = (kind.later(arrival, departure), number, gone)
         heapq.heappush(self._leaving, entry)
         if self._leaving[0] is entry:
             self._alarm.arm(entry[0])

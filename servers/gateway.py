@@ -30,7 +30,15 @@ from protos.http import EVENT_STREAM, PROBLEM_JSON, REQUEST_ID
 from protos.problems import Problem, Refusal, to_http
 from servers.base import Bind
 from servers.http import KEEP_ALIVE_S, Web, body_of, listen
-from servers.lines import GcPauses, add_bind, bind_of, end_wanted, run, say
+from servers.lines import (
+    GcPauses,
+    add_bind,
+    bind_of,
+    end_wanted,
+    keep_out_of_collections,
+    run,
+    say,
+)
 
 REPLAYED = "Idempotent-Replayed"
 CONNECTIONS_LIMIT = 4096
@@ -224,6 +232,7 @@ async def serve(upstream_url: str, bind: Bind) -> None:
     gateway = Gateway(upstream, MemoryAnswers())
     listening = await listen(app(gateway, bind), bind)
     ended = end_wanted()
+    keep_out_of_collections()
     say("ready", address=listening.address)
     await ended.wait()
     await listening.stop()

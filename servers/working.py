@@ -2,7 +2,7 @@
 
 import argparse
 
-from orders.line import STALL_EVERY, Lateness, Line, Queue
+from orders.line import ON_TIME, STALL_EVERY, Line, Queue, latenesses
 
 
 def add_working(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +22,11 @@ def add_working(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--late",
-        metavar="TIME",
-        type=Lateness.parse,
-        default=Lateness(),
-        help="with --queue: answer so much later than due: 100us, 1ms, or 5%% of the order's time",
+        metavar="TIME,...",
+        type=latenesses,
+        default=(ON_TIME,),
+        help="with --queue: answer later than due, by 100us, 1ms, or 5%% of the order's time;"
+        " several take turns (100us,1ms), and orders on time with them",
     )
     parser.add_argument(
         "--stall-ms",

@@ -2,12 +2,15 @@
 departure is known, operation by operation. Pure.
 
 The error of an operation is what was measured, less what is true, less the floor: the median of the
-same server at the same rate, in the same block, when its work takes as good as no time.
+same server at the same rate when its work takes as good as no time. How fast a machine answers
+drifts within seconds, by more than what is asked for here. So what is held against each other lies
+side by side in one trial: spells of orders with and without work, and orders that are answered on
+time and late in turn.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,7 @@ import numpy.typing as npt
 from harness.analysis import queueing
 from harness.analysis.stats import middle, percentile_of
 from harness.results import DONE, Samples
-from orders.line import STALL_EVERY, Lateness
+from orders.line import STALL_EVERY, Lateness, latenesses, turn
 
 ERROR_MS = 0.15
 """What the median error may be."""
@@ -27,8 +30,6 @@ ADDED_POINTS = 0.5
 THEORY_PERCENT = 10.0
 """How far a measured p99 may be from theory's."""
 ALL = "all"
-NO_WORK_MS = 0.001
-"""The least that an order can say of its work."""
 THEORY = "theory"
 """The part whose orders are compared with theory's distributions."""
 
@@ -47,8 +48,10 @@ class Probe:
     work: str
     """`fixed` or `exponential`, of `mean_ms`."""
     mean_ms: float
+    spell: int = 0
+    """See harness.load.messages.OrderSpec.work_spell."""
     late: str = ""
-    """See orders.line.Lateness."""
+    """See orders.line.latenesses."""
     stall_ms: float = 0.0
 
     @property
@@ -64,11 +67,18 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """The measured operations of one trial, in milliseconds each; +infinity for one that was not
-    answered."""
+    """The measured operations of one trial, in milliseconds each."""
 
+    number: Ints
+    """Their places among all of the trial, from 0."""
     measured: Floats
+    """+infinity for one that was not answered."""
     true: Floats
+
+    @property
+    def added(self) -> Floats:
+        """What was measured, less what is true."""
+        return self.measured - self.true
 
 
 def timed(samples: Samples, work_us: Sequence[int], stall_ms: float) -> Timed:
@@ -76,7 +86,8 @@ def timed(samples: Samples, work_us: Sequence[int], stall_ms: float) -> Timed:
     measured = np.where(samples.outcome == DONE, samples.done - samples.planned, math.inf) / 1e6
     services = services_ns(work_us, len(samples), stall_ms)
     true = queueing.sojourns(samples.planned, services) / 1e6
-    return Timed(measured[samples.measured], true[samples.measured])
+    (number,) = np.nonzero(samples.measured)
+    return Timed(number, measured[number], true[number])
 
 
 def services_ns(work_us: Sequence[int], count: int, stall_ms: float) -> Ints:
@@ -158,27 +169,23 @@ Cells = Mapping[Probe, Sequence[Timed]]
 def checks(cells: Cells) -> list[Check]:
     """Every check of a calibration: the median error of each probe; what is read of what was added
     on purpose; what a stall did to those who came meanwhile; and the p99 of M/M/1 and M/D/1, for
-    which the orders of all variants are taken together, each less its floor. What is compared is
-    paired by block, and the figure is the median over blocks."""
+    which the orders of all variants are taken together, each less its floor. The figure is the
+    median over blocks."""
     found = []
     for probe in cells:
-        if probe.mean_ms == NO_WORK_MS or probe.part == THEORY:
+        if probe.part == THEORY:
             continue
         if probe.late:
-            found.append(_added(cells, probe))
+            found += [_added(cells[probe], probe, late) for late in probe.late.split(",")]
         elif probe.stall_ms:
             found.append(_stalled(cells, probe))
-        elif replace(probe, mean_ms=NO_WORK_MS) in cells:
-            found.append(_error(cells, probe))
+        else:
+            found.append(_error(cells[probe], probe))
     return found + list(_theory(cells))
 
 
-def _error(cells: Cells, probe: Probe) -> Check:
-    bare = cells.get(replace(probe, mean_ms=NO_WORK_MS), [])
-    blocks = [
-        seen.measured - seen.true - _middle(floor.measured)
-        for seen, floor in zip(cells[probe], bare, strict=False)
-    ]
+def _error(trials: Sequence[Timed], probe: Probe) -> Check:
+    blocks = [_errors(trial, probe.spell) for trial in trials]
     return Check(
         f"error, {probe.words}",
         probe.variant,
@@ -191,17 +198,32 @@ def _error(cells: Cells, probe: Probe) -> Check:
     )
 
 
-def _added(cells: Cells, probe: Probe) -> Check:
-    pairs = list(zip(cells[probe], cells.get(replace(probe, late=""), []), strict=False))
-    by = Lateness.parse(probe.late)
+def _errors(trial: Timed, spell: int) -> Floats:
+    """Of each operation with work whose spell lies between two without: what was added, less the
+    mean of what these two were charged at their medians."""
+    spells = trial.number // spell
+    found = [np.array([])]
+    for own in np.unique(spells[spells % 2 == 0]):
+        beside = [trial.added[spells == other] for other in (own - 1, own + 1)]
+        if all(map(len, beside)):
+            found.append(trial.added[spells == own] - sum(map(_middle, beside)) / 2)
+    return np.concatenate(found)
+
+
+def _added(trials: Sequence[Timed], probe: Probe, late: str) -> Check:
+    kinds = latenesses(probe.late)
+    by = Lateness.parse(late)
     if by.by_share:
-        blocks = [100 * (a.measured / a.true - _middle(b.measured / b.true)) for a, b in pairs]
         unit, added, bound = "%", 100 * by.by_share, ADDED_POINTS
     else:
-        blocks = [1e3 * (a.measured - a.true - _middle(b.measured - b.true)) for a, b in pairs]
         unit, added, bound = "µs", by.by_ns / 1e3, ADDED_US
+    blocks = []
+    for trial in trials:
+        kind = np.array([turn(number, len(kinds)) for number in trial.number.tolist()])
+        seen = 100 * trial.measured / trial.true if by.by_share else 1e3 * trial.added
+        blocks.append(seen[kind == kinds.index(by)] - _middle(seen[kind == 0]))
     return Check(
-        f"{probe.late} added, {probe.rate:g}/s",
+        f"{late} added, {probe.rate:g}/s",
         probe.variant,
         middle([_middle(values) for values in blocks]),
         added - bound,
@@ -263,11 +285,11 @@ def _together(cells: Cells, probes: Sequence[Probe]) -> tuple[Floats, Floats]:
     measured, true = [np.array([])], [np.array([])]
     for probe in probes:
         floors = [
-            _middle(trial.measured)
-            for bare, trials in cells.items()
+            _middle(trial.added[trial.number // other.spell % 2 == 1])
+            for other, trials in cells.items()
             for trial in trials
-            if bare.mean_ms == NO_WORK_MS
-            and (bare.variant, bare.rate, bare.work) == (probe.variant, probe.rate, probe.work)
+            if other.spell
+            and (other.variant, other.rate, other.work) == (probe.variant, probe.rate, probe.work)
         ]
         measured += [trial.measured - middle(floors) for trial in cells[probe]]
         true += [trial.true for trial in cells[probe]]

@@ -241,8 +241,9 @@ class Noise:
 
     deviation: float
     """Standard deviation of the logarithm of a pair's ratio."""
-    freedom: int
-    """The degrees of freedom by which it is known."""
+    freedom: float
+    """The degrees of freedom by which it is known: as many as would leave a variance of normal
+    logarithms as uncertain."""
 
 
 def noise_of(cells: Sequence[Mapping[int, Repeat]]) -> Noise | None:
@@ -252,7 +253,9 @@ def noise_of(cells: Sequence[Mapping[int, Repeat]]) -> Noise | None:
     It is what is left of the logarithms when each cell's and each block's mean are taken off, the
     residual of a randomized complete block design (Montgomery, Design and Analysis of Experiments,
     9th ed., section 4.1), with twice its variance, as a pair has two sides. Of two cells it is the
-    deviation of their differences.
+    deviation of their differences. A variance of n values has itself the variance of 2 / freedom +
+    kurtosis / n, in units of its square (Cramer, Mathematical Methods of Statistics, 1946, section
+    27.4): the longer the tails, the less it is known.
     """
     if len(cells) < 2:
         return None
@@ -263,7 +266,20 @@ def noise_of(cells: Sequence[Mapping[int, Repeat]]) -> Noise | None:
     freedom = (len(cells) - 1) * (len(blocks) - 1)
     logs = np.log(values)
     left = logs - logs.mean(axis=0) - logs.mean(axis=1, keepdims=True) + logs.mean()
-    return Noise(math.sqrt(2 * float((left**2).sum()) / freedom), freedom)
+    square = float((left**2).mean())
+    if not square:
+        return Noise(0.0, freedom)
+    seen = float((left**4).mean()) / square**2 - 3
+    # A residual is a sum of many values, and so nearer to a normal one than each.
+    kurtosis = max(seen / (_kept(len(cells)) * _kept(len(blocks))), 0.0)
+    known = 2 / (2 / freedom + kurtosis / left.size)
+    return Noise(math.sqrt(2 * square * left.size / freedom), known)
+
+
+def _kept(count: int) -> float:
+    """The share of their excess kurtosis that `count` values keep when their mean is taken off."""
+    rest = 1 - 1 / count
+    return (rest**4 + (count - 1) / count**4) / rest**2
 
 
 def repeats_needed(

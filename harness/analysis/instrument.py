@@ -104,7 +104,8 @@ def impossible(info: Mapping[str, Any], trial: TrialResult, ours: bool) -> list[
             f"{trial.processed_elsewhen} operations processed before they were sent or after they"
             " were done"
         )
-    least_ms = condition.get("work_mean_ms", 0.0) if condition.get("work_time") == "fixed" else 0.0
+    alike = condition.get("work_time") == "fixed" and not condition.get("work_spell")
+    least_ms = condition["work_mean_ms"] if alike else 0.0
     if ours and not info.get("null") and trial.quickest_ms < least_ms - TIMER_MS:
         said.append(
             f"{trial.quickest_ms:.2f} ms from sent to done where the work alone takes {least_ms:g}"

@@ -24,11 +24,14 @@ def machine_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]
         for key in keys
         if key in ours and key in theirs and ours[key] != theirs[key]
     ]
-    return found + [
+    found += [
         _unlike(f"processors of {role}", a["placement"][role], b["placement"][role])
         for role in ("generator", "server")
         if a["placement"][role] != b["placement"][role]
     ]
+    if a.get("awake", b.get("awake")) != b.get("awake", a.get("awake")):
+        found.append(_unlike("processors kept awake", a["awake"], b["awake"]))
+    return found
 
 
 def software_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

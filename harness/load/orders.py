@@ -12,6 +12,8 @@ from orders.samples import orders_from_file, sample_orders
 
 DRAWS = 65_536
 """Times of work are drawn once, and used in turn."""
+NO_WORK_US = 1
+"""The least that an order can say of its work; 0 would leave it to the service."""
 
 
 class OrderBook:
@@ -49,18 +51,21 @@ class OrderBook:
 
 
 def work_times_us(spec: OrderSpec, seed: int, block: int) -> Sequence[int]:
-    """How long the work on each order takes, in microseconds, to be used in turn; empty for none.
-
-    At least one microsecond, since none at all would leave it to the service.
-    """
-    mean_us = spec.work_mean_ms * 1e3
+    """How long the work on each order takes, in microseconds, to be used in turn; empty where the
+    service decides."""
+    mean_us, spell = spec.work_mean_ms * 1e3, spec.work_spell
     match spec.work_time:
         case "none":
             return []
         case "fixed":
-            return [max(1, round(mean_us))]
+            drawn = np.full(spell or 1, mean_us)
+            times = np.concatenate([drawn, np.zeros(spell)])
         case "exponential":
-            drawn = np.random.default_rng([seed, block, 1]).exponential(mean_us, DRAWS)
-            times: list[int] = np.maximum(1, np.round(drawn)).astype(int).tolist()
-            return times
-    raise ValueError(f"work time {spec.work_time!r} is none of none, fixed, exponential")
+            times = np.random.default_rng([seed, block, 1]).exponential(mean_us, DRAWS)
+            if spell:
+                times = times[: DRAWS - DRAWS % (2 * spell)]
+                times[np.arange(len(times)) // spell % 2 == 1] = 0
+        case _:
+            raise ValueError(f"work time {spec.work_time!r} is none of none, fixed, exponential")
+    found: list[int] = np.maximum(NO_WORK_US, np.round(times)).astype(int).tolist()
+    return found

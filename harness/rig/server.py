@@ -32,7 +32,7 @@ class Serving:
     queue: int = 0
     """Workers that take one order at a time each; 0: orders are worked on side by side."""
     late: str = ""
-    """How much later than due a queue's answers leave, on purpose (orders.line.Lateness)."""
+    """How much later than due some of a queue's answers leave (orders.line.latenesses)."""
     stall_ms: float = 0.0
     """How much longer some of a queue's orders take (orders.line.STALL_EVERY)."""
     remember: str = "keys"

@@ -57,8 +57,9 @@ def test_what_is_added_on_purpose_is_there(
     late: str, added_ms: int, serve: Serve, run: Run
 ) -> None:
     server = serve("websocket", queue=1, late=late)
-    began, (done,) = run(at_once("websocket", server.address, 1, 5_000))
-    assert done - began >= (5 + added_ms) * MS
+    # Of two orders, one is on time.
+    began, done = run(at_once("websocket", server.address, 2, 5_000))
+    assert max(done) - began >= (5 + added_ms) * MS
 
 
 def test_a_lateness_that_cannot_be_read_ends_the_server(rig: Rig, run: Run) -> None:

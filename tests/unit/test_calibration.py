@@ -13,7 +13,6 @@ import pytest
 
 from harness.analysis import calibration
 from harness.analysis.calibration import (
-    NO_WORK_MS,
     THEORY,
     Cells,
     Check,
@@ -41,7 +40,7 @@ from harness.machine import CALIBRATION, calibration_of, machine_id, remember, r
 from harness.report.instrument import UNKNOWN, quoted
 from harness.results import DONE, DROPPED, Samples
 from harness.rig.awake import awake
-from orders.line import STALL_EVERY
+from orders.line import STALL_EVERY, latenesses, turn
 
 Floats = npt.NDArray[np.float64]
 MS = 1_000_000
@@ -64,6 +63,7 @@ def test_what_is_true_counts_the_warm_up_and_what_was_dropped() -> None:
     """Operation 1 came while the worker had operation 0, of which nothing is measured; number 2
     never arrived, which is for the accounts to say: the plan had it."""
     found = timed(samples([0, MS, 2 * MS], [3 * MS, 6 * MS, 0], [2]), [3000], 0.0)
+    assert found.number.tolist() == [1, 2]
     assert found.true.tolist() == [5.0, 7.0]
     assert found.measured.tolist() == [6.0, math.inf]
 
@@ -77,28 +77,45 @@ def test_work_is_taken_in_turn_and_a_stall_at_its_place() -> None:
 
 
 def trial(
-    rate: float, mean_ms: float, count: int, seed: int, work: str = "fixed", stall_ms: float = 0.0
+    rate: float,
+    mean_ms: float,
+    count: int,
+    seed: int,
+    work: str = "fixed",
+    stall_ms: float = 0.0,
+    spell: int = 0,
 ) -> Floats:
     """True sojourns, in milliseconds."""
     draw = np.random.default_rng(seed)
     arrivals = np.cumsum(draw.exponential(1e3 / rate, count))
     services = mean_ms * calibration.DRAWS[work](draw, count)
     services[STALL_EVERY - 1 :: STALL_EVERY] += stall_ms
+    if spell:
+        services[np.arange(count) // spell % 2 == 1] = 0.001
     return sojourns(arrivals, services)
 
 
-def measured_by(offset_ms: float, share: float = 0.0, noise_ms: float = 0.05, **how: Any) -> Timed:
-    """A trial as an instrument sees it that adds so much, with a floor."""
-    true = trial(**how)
-    noise = np.random.default_rng(how["seed"] + 1000).exponential(noise_ms, len(true))
+def seen_as(true: Floats, seed: int, noise_ms: float = 0.05) -> Timed:
+    """A trial as an instrument sees it that adds nothing but its floor, and noise."""
+    noise = np.random.default_rng(seed + 1000).exponential(noise_ms, len(true))
     noise -= noise_ms * math.log(2)  # its median
-    return Timed(true * (1 + share) + FLOOR_MS + offset_ms + noise, true)
+    return Timed(np.arange(len(true)), true + FLOOR_MS + noise, true)
 
 
-def floor_of(probe: Probe, seed: int = 50) -> tuple[Probe, list[Timed]]:
-    bare = replace(probe, part="fixed", mean_ms=NO_WORK_MS, stall_ms=0.0)
-    how = {"rate": probe.rate, "mean_ms": 0.0, "count": 1000, "seed": seed}
-    return bare, [measured_by(0.0, **how)]
+def measured_by(**how: Any) -> Timed:
+    return seen_as(trial(**how), how["seed"])
+
+
+def spelled(probe: Probe, seed: int, count: int = 4000) -> Timed:
+    """A trial of a probe in spells."""
+    how = {"work": probe.work, "spell": probe.spell, "seed": seed, "count": count}
+    return measured_by(rate=probe.rate, mean_ms=probe.mean_ms, **how)
+
+
+def floor_of(probe: Probe) -> tuple[Probe, list[Timed]]:
+    """The probe that tells another's floor."""
+    bare = replace(probe, part=probe.work, spell=500, stall_ms=0.0)
+    return bare, [spelled(bare, 50)]
 
 
 def reading(cells: Cells, what: str) -> Check:
@@ -106,57 +123,65 @@ def reading(cells: Cells, what: str) -> Check:
     return found
 
 
+SPELLED = Probe("fixed", "rest", 500.0, "fixed", 1.0, spell=500)
+
+
 @pytest.mark.parametrize(
     ("offset_ms", "met"), [(0.0, True), (0.14, True), (0.2, False), (-0.2, False)]
 )
 def test_the_error_is_what_is_left_of_floor_and_truth(offset_ms: float, met: bool) -> None:
-    probe = Probe("fixed", "rest", 500.0, "fixed", 1.0)
-    how = {"rate": 500.0, "mean_ms": 1.0, "count": 4000, "seed": 3}
-    cells = dict([floor_of(probe), (probe, [measured_by(offset_ms, **how)])])
-    check = reading(cells, "error, fixed 1 ms, 50% load")
-    assert check.reading == pytest.approx(offset_ms, abs=0.01)
-    assert (check.met, check.operations, check.unit) == (met, 4000, "ms")
+    """What drifts from spell to spell does not count: it is in the floor beside it too."""
+    seen = spelled(SPELLED, 3)
+    spells = seen.number // 500
+    drifting = seen.measured + 0.1 * spells + offset_ms * (spells % 2 == 0)
+    check = reading({SPELLED: [replace(seen, measured=drifting)]}, "error, fixed 1 ms, 50% load")
+    assert check.reading == pytest.approx(offset_ms, abs=0.02)
+    # The first spell has a floor on one side only.
+    assert (check.met, check.operations, check.unit) == (met, 1500, "ms")
     assert check.detail.startswith("p99 ")
 
 
 def test_an_operation_without_an_answer_has_the_largest_error() -> None:
-    probe = Probe("fixed", "rest", 500.0, "fixed", 1.0)
-    found = measured_by(0.0, rate=500.0, mean_ms=1.0, count=1000, seed=3)
-    found.measured[:600] = math.inf
-    check = reading(dict([floor_of(probe), (probe, [found])]), "error")
-    assert (check.reading, check.met, check.operations) == (math.inf, False, 1000)
+    seen = spelled(SPELLED, 3)
+    seen.measured[(seen.number // 500 % 2 == 0) & (seen.number % 5 < 3)] = math.inf
+    check = reading({SPELLED: [seen]}, "error")
+    assert (check.reading, check.met, check.operations) == (math.inf, False, 1500)
     assert check.to_json()["reading"] is None
 
 
-@pytest.mark.parametrize(
-    ("late", "offset_ms", "share", "reads"),
-    [("100us", 0.1, 0.0, 100.0), ("1ms", 1.0, 0.0, 1000.0), ("5%", 0.0, 0.05, 5.0)],
-)
-def test_what_is_added_is_read_block_by_block(
-    late: str, offset_ms: float, share: float, reads: float
-) -> None:
-    """A drift that both of a block share does not count, nor does the floor."""
-    bare, probe = (
-        Probe("fixed", "rest", 50.0, "fixed", 10.0),
-        Probe("fixed", "rest", 50.0, "fixed", 10.0, late),
-    )
-    how = {"rate": 50.0, "mean_ms": 10.0, "count": 400}
-    drifts = [0.0, 0.7]
-    cells = {
-        bare: [measured_by(d, **how, seed=n) for n, d in enumerate(drifts)],
-        probe: [measured_by(d + offset_ms, share, **how, seed=n) for n, d in enumerate(drifts)],
-    }
-    check = reading(cells, f"{late} added")
-    assert check.reading == pytest.approx(reads, rel=0.02)
-    assert check.met
-    blind = {bare: cells[bare], probe: cells[bare]}
-    assert not reading(blind, f"{late} added").met
+def test_without_a_floor_there_is_no_error() -> None:
+    seen = spelled(SPELLED, 3, count=1000)
+    check = reading({SPELLED: [seen]}, "error")
+    assert math.isnan(check.reading)
+    assert (check.met, check.operations) == (False, 0)
+
+
+@pytest.mark.parametrize(("late", "reads"), [("100us", 100.0), ("1ms", 1000.0), ("5%", 5.0)])
+def test_what_is_added_is_read_against_those_on_time(late: str, reads: float) -> None:
+    """Neither what drifts within the trial nor the floor counts."""
+    probe = Probe("added", "rest", 50.0, "fixed", 10.0, late=ADDED)
+    kinds = latenesses(ADDED)
+    blocks, blind = [], []
+    for seed in (0, 1):
+        seen = measured_by(rate=50.0, mean_ms=10.0, count=4000, seed=seed)
+        own = replace(seen, measured=seen.measured + 0.7 * seen.number / 4000)
+        later = [
+            kinds[turn(number, len(kinds))].later(0, round(true * MS)) / MS - true
+            for number, true in enumerate(seen.true.tolist())
+        ]
+        blocks.append(replace(own, measured=own.measured + np.array(later)))
+        blind.append(own)
+    check = reading({probe: blocks}, f"{late} added, 50/s")
+    assert check.reading == pytest.approx(reads, rel=0.1)
+    assert (check.met, check.operations) == (True, 2000)
+    assert not reading({probe: blind}, f"{late} added").met
 
 
 def test_a_stall_is_charged_to_all_who_came_meanwhile() -> None:
     probe = Probe("fixed", "rest", 500.0, "fixed", 1.0, stall_ms=300.0)
     how = {"rate": 500.0, "mean_ms": 1.0, "count": 1500, "seed": 4, "stall_ms": 300.0}
-    seen = measured_by(0.05, **how)
+    seen = measured_by(**how)
+    seen = replace(seen, measured=seen.measured + 0.05)
     check = reading(dict([floor_of(probe), (probe, [seen])]), "error in a stall of 300 ms")
     assert check.reading == pytest.approx(0.05, abs=0.02)
     assert check.met
@@ -164,7 +189,7 @@ def test_a_stall_is_charged_to_all_who_came_meanwhile() -> None:
     assert hit > 50
     assert check.operations == hit
     # Whoever waits for an answer before asking again sees it once.
-    closed = Timed(np.where(seen.true >= 150, FLOOR_MS + 1.0, seen.measured), seen.true)
+    closed = replace(seen, measured=np.where(seen.true >= 150, FLOOR_MS + 1.0, seen.measured))
     assert not reading(dict([floor_of(probe), (probe, [closed])]), "error in a stall").met
 
 
@@ -186,7 +211,7 @@ def test_theory_is_asked_over_all_variants_at_the_size_that_it_needs(
             "seed": number,
             "work": work,
         }
-        cells |= dict([floor_of(probe), (probe, [measured_by(0.0, **how)])])
+        cells |= dict([floor_of(probe), (probe, [measured_by(**how)])])
     check = reading(cells, f"p99 of {name}, {work} 1 ms, 70% load")
     assert (check.variant, check.operations) == ("all", 3 * count)
     assert "sampling alone ± 10" in check.detail
@@ -197,7 +222,12 @@ def test_theory_is_asked_over_all_variants_at_the_size_that_it_needs(
     drawn = 100 * (np.percentile(true, 99) / law(99, 0.7, 1.0) - 1)
     assert check.reading == pytest.approx(drawn, abs=1.0)
     longer = {
-        probe: [Timed(2 * (t.measured - FLOOR_MS) + FLOOR_MS, t.true) for t in trials]
+        probe: [
+            replace(t, measured=2 * (t.measured - FLOOR_MS) + FLOOR_MS)
+            if probe.part == THEORY
+            else t
+            for t in trials
+        ]
         for probe, trials in cells.items()
     }
     check = reading(longer, f"p99 of {name}")
@@ -206,12 +236,9 @@ def test_theory_is_asked_over_all_variants_at_the_size_that_it_needs(
 
 
 def test_a_cell_that_failed_is_a_check_that_is_not_met() -> None:
-    fixed_, late = (
-        Probe("fixed", "rest", 500.0, "fixed", 1.0),
-        Probe("fixed", "rest", 500.0, "fixed", 1.0, "100us"),
-    )
-    stalled = Probe("fixed", "rest", 500.0, "fixed", 1.0, stall_ms=300.0)
-    found = checks({fixed_: [], replace(fixed_, mean_ms=NO_WORK_MS): [], late: [], stalled: []})
+    late = Probe("added", "rest", 100.0, "fixed", 5.0, late="100us")
+    stalled = Probe("stall", "rest", 500.0, "fixed", 1.0, stall_ms=300.0)
+    found = checks({SPELLED: [], late: [], stalled: []})
     assert len(found) == 3
     assert not any(check.met for check in found)
     assert all(check.to_json()["reading"] is None for check in found)
@@ -229,6 +256,7 @@ def test_the_parts_hold_every_check_and_the_samples_that_theory_needs() -> None:
             cell.load.rate or 0.0,
             cell.condition.work_time,
             cell.condition.work_mean_ms,
+            cell.condition.work_spell,
             cell.condition.late,
             cell.condition.stall_ms,
         )
@@ -239,15 +267,16 @@ def test_the_parts_hold_every_check_and_the_samples_that_theory_needs() -> None:
     assert all(c.condition.queue == 1 for part in asked for c in part.plan.cells)
     for style in {probe.variant for probe in probes}:
         own = [probe for probe in probes if probe.variant == style]
-        bare = [p for p in own if not p.late and not p.stall_ms and p.part != THEORY]
-        plain = {(p.work, p.mean_ms, round(p.load, 6)) for p in bare}
+        in_spells = [p for p in own if p.spell]
+        plain = {(p.work, p.mean_ms, round(p.load, 6)) for p in in_spells}
         asked_of = {("exponential", 1.0), ("fixed", 1.0), ("fixed", 10.0)}
-        assert {(work, ms, load) for work, ms in asked_of for load in (0.5, 0.7)} <= plain
-        assert {p.late for p in own} == {"", *ADDED}
+        assert {(work, ms, load) for work, ms in asked_of for load in (0.5, 0.7)} == plain
+        assert {p.late for p in own} == {"", ADDED}
         assert all(p.rate <= 100 for p in own if p.late), "+100 µs is judged at 100/s at most"
         assert {p.stall_ms for p in own} == {0.0, 300.0}
-        floors = {(p.rate, p.work) for p in bare if p.mean_ms == NO_WORK_MS}
-        assert floors == {(p.rate, p.work) for p in own if p.part != "added"}
+        assert {(p.rate, p.work) for p in own if not p.late} == {
+            (p.rate, p.work) for p in in_spells
+        }
     for work, draws in (("exponential", exponential), ("fixed", fixed)):
         theory = [part.plan for part in asked if part.name.startswith(f"theory-{work}")]
         planned = sum(plan.cells[0].window_s * (plan.cells[0].load.rate or 0) for plan in theory)

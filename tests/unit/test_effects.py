@@ -408,7 +408,7 @@ def test_the_noise_of_many_cells_is_the_residual_of_a_block_design() -> None:
     ]
     noise = noise_of([cell(np.exp(row)) for row in yields])
     assert noise is not None
-    assert noise.freedom == 15
+    assert noise.freedom == pytest.approx(15), "no tails that are longer than normal ones"
     assert noise.deviation**2 / 2 == pytest.approx(7.33, abs=0.005)
 
 
@@ -419,8 +419,23 @@ def test_the_noise_of_two_cells_is_the_deviation_of_their_differences(
     one, two = map(np.array, zip(*values, strict=True))
     noise = noise_of([cell(one), cell(two)])
     assert noise is not None
-    assert noise.freedom == len(values) - 1
+    assert 0 < noise.freedom <= len(values) - 1 + 1e-9
     assert noise.deviation == pytest.approx(np.log(two / one).std(ddof=1), abs=1e-9)
+
+
+def test_noise_with_long_tails_is_known_less_well() -> None:
+    """As well as the variance of the estimate itself says, over many draws."""
+    rng = np.random.default_rng(0)
+    for draw, kurtosis in ((rng.normal, 0.0), (rng.laplace, 3.0)):
+        found = [
+            noise_of([cell(row) for row in np.exp(draw(0, 0.1, size=(6, 40)))]) for _ in range(400)
+        ]
+        squares = np.array([each.deviation**2 for each in found if each is not None])
+        expected = 2 / (2 / (5 * 39) + kurtosis / 240)
+        seen = 2 * squares.mean() ** 2 / squares.var()
+        assert seen == pytest.approx(expected, rel=0.2)
+        freedoms = [each.freedom for each in found if each is not None]
+        assert np.median(freedoms) == pytest.approx(expected, rel=0.25)
 
 
 def test_noise_that_cannot_be_told() -> None:
@@ -431,7 +446,7 @@ def test_noise_that_cannot_be_told() -> None:
     # Only what all have in common counts.
     longer = noise_of([cell([1.0, 2.0, 3.0]), cell([1.1, 2.0])])
     assert longer is not None
-    assert longer.freedom == 1
+    assert longer.freedom == pytest.approx(1)
 
 
 @settings(max_examples=10)

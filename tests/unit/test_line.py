@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.line import STALL_EVERY, Lateness, Line, Queue
+from orders.line import STALL_EVERY, Lateness, Line, Queue, latenesses, turn
 from orders.service import OrderService
 from orders.store import MemoryStore
 from tests.support import Run, order
@@ -59,16 +59,40 @@ def test_no_worker_does_two_things_at_once(gaps_and_work: list[tuple[int, int]],
 
 @pytest.mark.parametrize(
     ("text", "leaves"),
-    [("", 1_000), ("100us", 101_000), ("1.5ms", 1_501_000), ("5%", 1_040)],
+    [("100us", 101_000), ("1.5ms", 1_501_000), ("5%", 1_040)],
 )
 def test_what_is_late_on_purpose(text: str, leaves: int) -> None:
     assert Lateness.parse(text).later(200, 1_000) == leaves
 
 
-@pytest.mark.parametrize("text", ["5", "-1ms", "1 s", "%", "1e3us", "none"])
+@pytest.mark.parametrize("text", ["", "5", "-1ms", "1 s", "%", "1e3us", "none", "1ms,5%"])
 def test_a_lateness_that_cannot_be_read(text: str) -> None:
     with pytest.raises(ValueError, match="none of 100us, 1ms, 5%"):
         Lateness.parse(text)
+
+
+def test_kinds_of_orders_take_turns() -> None:
+    on_time, late, later = latenesses("100us,5%")
+    assert (on_time, late, later) == (Lateness(), Lateness(100_000), Lateness(0, 0.05))
+    assert latenesses("") == (Lateness(),)
+    with pytest.raises(ValueError, match="none of 100us, 1ms, 5%"):
+        latenesses("100us,")
+
+
+@given(kinds=st.integers(1, 7), start=st.integers(0, 10_000))
+def test_each_kind_has_its_turn(kinds: int, start: int) -> None:
+    first = start * kinds
+    assert sorted(turn(n, kinds) for n in range(first, first + kinds)) == list(range(kinds))
+
+
+@given(kinds=st.integers(2, 7), start=st.integers(0, 7))
+def test_no_kind_keeps_step_with_lanes(kinds: int, start: int) -> None:
+    """Whatever serves every eighth order serves all kinds."""
+    assert {turn(n, kinds) for n in range(start, 8 * 400, 8)} == set(range(kinds))
+
+
+def test_two_kinds_are_thue_morse() -> None:
+    assert [turn(n, 2) for n in range(16)] == [0, 1, 1, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0]
 
 
 class Clock:
@@ -109,7 +133,7 @@ class Clock:
 def test_an_order_leaves_at_its_departure_and_never_before(run: Run) -> None:
     async def case() -> None:
         clock = Clock()
-        queue = Queue(Line(1), Lateness.parse("1ms"), clock, clock.alarm)
+        queue = Queue(Line(1), [Lateness.parse("1ms")], clock, clock.alarm)
         left: list[str] = []
 
         async def go(name: str) -> None:

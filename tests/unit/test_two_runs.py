@@ -292,6 +292,9 @@ def test_another_machine_and_another_scenario() -> None:
     assert {row.detail for row in found.rows} == {"timeout_s: 2.0 / 9.0; ingest.keys: 1000 / 7"}
     moved = made(rng, "b", placement={**a.info["placement"], "server": [0]})
     assert machine_differences(a.info, moved.info) == ["processors of server: [1] / [0]"]
+    asleep, awake = {**a.info, "awake": False}, {**a.info, "awake": True}
+    assert machine_differences(asleep, awake) == ["processors kept awake: False / True"]
+    assert machine_differences(a.info, awake) == machine_differences(awake, a.info) == []
 
 
 def test_what_may_differ_is_named_and_no_hindrance() -> None:
