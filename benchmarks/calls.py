@@ -7,7 +7,8 @@ makes it, in a closed loop of 64, beside Locust's FastHttpUser.
 
 The harness's side is what a run does: a real generator child, every operation recorded and its
 answer checked. Every server forgets what it has seen, so that all may ask for one order again and
-again, and runs on the processor that a run gives it; drivers and tools run on the generator's.
+again, and runs on the processor that a run gives it; drivers and tools run on the generator's. As
+in a run, processors are kept from falling asleep, for all of them.
 
     python -m benchmarks.calls --rounds 5 --tools FOLDER [--only rest,grpc,closed,cpu]
 """
@@ -26,6 +27,7 @@ from benchmarks.trial import SPEC, one_trial
 from clients import catalog
 from harness.analysis.trial import summarize_trial
 from harness.load.messages import LoadSpec
+from harness.rig.awake import awake
 from harness.rig.placement import this_machine
 from harness.rig.process import Rig
 from harness.rig.server import Server, Serving, start_server
@@ -222,7 +224,7 @@ async def main() -> int:
     wanted = options.only.split(",")
     if unknown := set(wanted) - set(COMPARISONS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are: {', '.join(COMPARISONS)}")
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, awake():
         folder = Path(name)
         async with Rig(folder / "logs") as rig:
             bench = Bench(rig, folder, Tools(folder, options.tools), options.seconds)

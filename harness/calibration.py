@@ -96,7 +96,7 @@ def _part(
         "warm_up_s": 0.5,
         "duration_s": float(seconds),
         "load": {"model": "poisson", "rate": list(rates)},
-        "service": {"time": work, "mean_ms": mean_ms, "queue": 1, **service},
+        "service": {"time": work, "mean_ms": mean_ms, "queue": 1, "sharp": True, **service},
     }
     return Part(name, make_plan(Scenario.model_validate(scenario)))
 

@@ -100,6 +100,8 @@ class Condition:
     """If not 0, so many orders have that work, and then as many as good as none, in turn."""
     queue: int = 0
     """Workers that take one order at a time each; 0: orders are worked on side by side."""
+    sharp: bool = False
+    """Whether the service does not sleep while orders are in line; see orders.alarm."""
     late: str = ""
     """How much later than due some of a queue's answers leave; see orders.line.latenesses."""
     stall_ms: float = 0.0
@@ -138,6 +140,8 @@ class Condition:
             parts.append(f"spell-{self.work_spell}")
         if self.queue:
             parts.append(f"queue-{self.queue}")
+        if self.sharp:
+            parts.append("sharp")
         if self.late:
             parts.append(f"late-{self.late.replace('%', 'pc').replace(',', '-')}")
         if self.stall_ms:
@@ -180,7 +184,8 @@ class Condition:
             spells = f" in spells of {self.work_spell}" if self.work_spell else ""
             parts.append(f"{duration(self.work_mean_ms)} {kind}work{spells}")
         if self.queue:
-            parts.append(f"in line for {counted(self.queue, 'worker')}")
+            never = " that never sleeps" if self.sharp else ""
+            parts.append(f"in line for {counted(self.queue, 'worker')}{never}")
         if self.late:
             parts.append(f"some answered {self.late.replace(',', ', ')} late")
         if self.stall_ms:

@@ -266,6 +266,7 @@ def _conditions(scenario: Scenario, variant: Variant) -> Iterator[Condition]:
         yield Condition(
             work_time=scenario.service.time,
             work_spell=scenario.service.spell,
+            sharp=scenario.service.sharp,
             **dict(zip(axes, values, strict=True)),
         )
 

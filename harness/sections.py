@@ -158,9 +158,10 @@ class ServiceTime(Section):
     """How long the service works on an order: the same draws for every style of a block. With a
     `spell` so many orders have that work, and then as many as good as none, in turn. With a `queue`
     so many workers take one order at a time each, in the order of arrival; without, orders are
-    worked on side by side. On purpose a queue answers some orders `late` (`100us`, `1ms`, `5%` of
-    an order's time, or several: orders.line.turn) and takes `stall_ms` longer for some
-    (orders.line.STALL_EVERY)."""
+    worked on side by side. A `sharp` one does not sleep while orders are in line, so that none
+    leaves late, and takes a processor for it. On purpose a queue answers some orders `late`
+    (`100us`, `1ms`, `5%` of an order's time, or several: orders.line.turn) and takes `stall_ms`
+    longer for some (orders.line.STALL_EVERY)."""
 
     time: Literal["none", "fixed", "exponential"] = "none"
     mean_ms: Annotated[
@@ -170,14 +171,16 @@ class ServiceTime(Section):
     ] = [0.0]
     spell: Annotated[int, Field(ge=0, le=10_000)] = 0
     queue: Axis[Annotated[int, Field(ge=0, le=1000)]] = [0]
+    sharp: bool = False
     late: Axis[Annotated[str, AfterValidator(_lateness)]] = [""]
     stall_ms: Axis[Annotated[float, Field(ge=0, le=30_000, allow_inf_nan=False)]] = [0.0]
     store: Axis[Literal["memory", "postgres"]] = ["memory"]
 
-    @field_validator("late", "stall_ms")
+    @field_validator("sharp", "late", "stall_ms")
     @classmethod
-    def _in_line(cls, value: list[Any], info: ValidationInfo) -> list[Any]:
-        if any(value) and not all(info.data.get("queue", [1])):
+    def _in_line(cls, value: Any, info: ValidationInfo) -> Any:
+        asked = any(value) if isinstance(value, list) else value
+        if asked and not all(info.data.get("queue", [1])):
             raise ValueError("goes together with a queue of 1 or more")
         return value
 

@@ -197,6 +197,7 @@ class OneTrial:
         return Serving(
             entry.talks_to,
             queue=condition.queue,
+            sharp=condition.sharp,
             late=condition.late,
             stall_ms=condition.stall_ms,
             remember=condition.remember,

@@ -1,7 +1,8 @@
-"""How a server works on orders: `--service-time-ms`, `--queue`, `--late` and `--stall-ms`."""
+"""How a server works on orders: `--service-time-ms`, and a `--queue` with what belongs to it."""
 
 import argparse
 
+from orders.alarm import PollingAlarm, sharpest_alarm
 from orders.line import ON_TIME, STALL_EVERY, Line, Queue, latenesses
 
 
@@ -29,6 +30,11 @@ def add_working(parser: argparse.ArgumentParser) -> None:
         " several take turns (100us,1ms), and orders on time with them",
     )
     parser.add_argument(
+        "--sharp",
+        action="store_true",
+        help="with --queue: do not sleep while orders are in line, so that none leaves late",
+    )
+    parser.add_argument(
         "--stall-ms",
         metavar="MS",
         type=float,
@@ -41,4 +47,5 @@ def queue_of(options: argparse.Namespace) -> Queue | None:
     """The queue that is asked for, if one is."""
     if not options.queue:
         return None
-    return Queue(Line(options.queue, round(options.stall_ms * 1e6)), options.late)
+    alarm = PollingAlarm if options.sharp else sharpest_alarm
+    return Queue(Line(options.queue, round(options.stall_ms * 1e6)), options.late, alarm=alarm)

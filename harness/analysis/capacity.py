@@ -89,6 +89,16 @@ class Capacity:
         return [probe for probe in self.probes if probe.rate in ends] or self.probes[:1]
 
     @property
+    def disturbed(self) -> bool:
+        """Whether other programs were busy at one of these two rates, which makes trials miss and
+        the search end too low."""
+        return any(
+            reason.code is Code.RIVAL_BUSY
+            for probe in self.ends
+            for reason in probe.cell.verdict.reasons
+        )
+
+    @property
     def generator_us(self) -> float | None:
         """CPU time that the generator took for an operation at that rate."""
         return self.held.cell.cpu_us_per_op["generator"] if self.held else None
@@ -108,6 +118,7 @@ class Capacity:
             "variant": info["variant"],
             "condition": info["condition"],
             "ending": self.ending.value,
+            "disturbed": self.disturbed,
             "held_per_s": self.found.held,
             "missed_per_s": self.found.missed,
             "generator_cpu_us_per_op": used and round(used, 3),

@@ -50,7 +50,7 @@ def capacity_table(summary: Summary) -> list[Row]:
                 number(found.generator_us),
                 number(found.generator_per_s),
             ],
-            _how_it_ended(found),
+            f"{_how_it_ended(found)}{_disturbed(found)}",
         )
         for found in summary.capacities
     ]
@@ -66,7 +66,9 @@ def capacity_words(summary: Summary) -> list[str]:
         by_asked.setdefault(tuple(_asked(found, summary.capacities)), []).append(found)
     said = []
     for asked, searches in by_asked.items():
-        each = "; ".join(f"{named[s.cell.info['id']]} {_how_it_ended(s)}" for s in searches)
+        each = "; ".join(
+            f"{named[s.cell.info['id']]} {_how_it_ended(s)}{_disturbed(s)}" for s in searches
+        )
         within = f"{objective_words(summary)} and nothing left undone"
         said.append(f"{', '.join([*asked, within])}: {each}.")
     ceilings = "; ".join(
@@ -187,6 +189,10 @@ def _how_it_ended(search: Capacity) -> str:
     if missed is None:
         return f"at least {_rate(held)}/s, as far as its trials went"
     return f"between {_rate(held)}/s and {_rate(missed)}/s, as far as its trials went"
+
+
+def _disturbed(search: Capacity) -> str:
+    return " (other programs were busy there: it may be more)" if search.disturbed else ""
 
 
 def _rate(value: float | None) -> str:

@@ -31,6 +31,8 @@ class Serving:
     service_time_ms: float = 0.0
     queue: int = 0
     """Workers that take one order at a time each; 0: orders are worked on side by side."""
+    sharp: bool = False
+    """Whether it does not sleep while orders are in line."""
     late: str = ""
     """How much later than due some of a queue's answers leave (orders.line.latenesses)."""
     stall_ms: float = 0.0
@@ -75,6 +77,8 @@ class Serving:
         words += ["--service-time-ms", str(self.service_time_ms), "--remember", self.remember]
         if self.queue:
             words += ["--queue", str(self.queue), "--stall-ms", str(self.stall_ms)]
+        if self.sharp:
+            words.append("--sharp")
         if self.late:
             words += ["--late", self.late]
         if self.store != "memory":

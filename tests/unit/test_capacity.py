@@ -156,6 +156,26 @@ def test_the_table_has_a_row_a_search() -> None:
     assert rows["webhook"].figures[0] == "–"
 
 
+def test_a_search_beside_other_programs_may_have_ended_too_low() -> None:
+    busy = Reason(Code.RIVAL_BUSY, "2 of 2 trials: others took up to 0.90 processors")
+    made = searched("rest", 2300)
+    told = [
+        replace(each, verdict=replace(each.verdict, reasons=(busy,)))
+        if each.info["load"]["rate"] == 2363
+        else each
+        for each in made
+    ]
+    assert made != told
+    quiet, disturbed = of_search(made), of_search(told)
+    assert [each.disturbed for each in (*quiet.capacities, *disturbed.capacities)] == [False, True]
+    words = (
+        "rest up to 2,263/s, no more at 2,363/s (other programs were busy there: it may be more)"
+    )
+    assert words in answers(disturbed)[0]
+    assert words.removeprefix("rest ") == capacity_table(disturbed)[0].said
+    assert "other programs" not in answers(quiet)[0]
+
+
 def test_the_chart_shows_latency_against_rate_and_the_objective() -> None:
     (chart,) = make_charts(every_ending())
     (panel,) = chart.panels
