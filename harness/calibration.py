@@ -32,10 +32,13 @@ HALF, HIGH = 0.5, 0.7
 """Loads: the share of time that the worker is busy."""
 SHORT_MS, LONG_MS = 1.0, 10.0
 """Lengths of the work."""
-SPELL, LONG_SPELL = 500, 50
-"""Orders with work, and then without: about a second of each."""
-STALL_MS = 300.0
-ADDED = "100us,1ms,5%"
+BETWEEN, LONG_BETWEEN = 1, 9
+"""Orders without work between two with it: they say what the floor is, and keep the way there and
+back as warm where the work is long as where it is short."""
+WARM = 4
+"""The same, where what is late is late by so much that its way back would have cooled."""
+STALL_MS, STALL_RATE = 300.0, 250.0
+ADDED, MORE = "100us", "1ms,5%"
 ADDED_RATE, ADDED_MS = 100.0, 5.0
 SEED = 3
 """Its draws come to within 3% of theory's p99 by themselves, so that what is more than that is the
@@ -58,13 +61,15 @@ def parts(styles: Sequence[str], seed: int = SEED) -> list[Part]:
     short, long = (
         [round(load / length * 1e3, 6) for load in (HALF, HIGH)] for length in (SHORT_MS, LONG_MS)
     )
-    spells, lasting = {"spell": SPELL}, {"spell": LONG_SPELL}
     found = [
-        _part("exponential", styles, seed, short, 8.0, "exponential", SHORT_MS, 2, **spells),
-        _part("fixed", styles, seed, short, 8.0, "fixed", SHORT_MS, 2, **spells),
-        _part("long", styles, seed, long, 12.0, "fixed", LONG_MS, 2, **lasting),
-        _part("added", styles, seed, [ADDED_RATE], 20.0, "fixed", ADDED_MS, 3, late=ADDED),
-        _part("stall", styles, seed, short[:1], 3.0, "fixed", SHORT_MS, 1, stall_ms=STALL_MS),
+        _part(work, styles, seed, short, 8.0, work, SHORT_MS, 2, between=BETWEEN)
+        for work in ("exponential", "fixed")
+    ]
+    found += [
+        _part("long", styles, seed, long, 12.0, "fixed", LONG_MS, 2, between=LONG_BETWEEN),
+        _part("added", styles, seed, [ADDED_RATE], 10.0, "fixed", ADDED_MS, 3, late=ADDED),
+        _part("more", styles, seed, [ADDED_RATE], 12.0, "fixed", ADDED_MS, 2, WARM, late=MORE),
+        _part("stall", styles, seed, [STALL_RATE], 5.0, "fixed", SHORT_MS, 1, 1, stall_ms=STALL_MS),
     ]
     for work in ("exponential", "fixed"):
         needed = sample_size(99, HIGH, DRAWS[work]) / len(styles)
@@ -85,6 +90,7 @@ def _part(
     work: str,
     mean_ms: float,
     repeats: int,
+    between: int = 0,
     **service: Any,
 ) -> Part:
     scenario = {
@@ -95,8 +101,15 @@ def _part(
         "seed": seed,
         "warm_up_s": 0.5,
         "duration_s": float(seconds),
-        "load": {"model": "poisson", "rate": list(rates)},
-        "service": {"time": work, "mean_ms": mean_ms, "queue": 1, "sharp": True, **service},
+        "load": {"model": "poisson", "rate": [rate * (between + 1) for rate in rates]},
+        "service": {
+            "time": work,
+            "mean_ms": mean_ms,
+            "between": between,
+            "queue": 1,
+            "sharp": True,
+            **service,
+        },
     }
     return Part(name, make_plan(Scenario.model_validate(scenario)))
 
@@ -116,11 +129,13 @@ def _cells_of(folder: Path) -> Iterator[tuple[Probe, list[Timed]]]:
             cell["load"]["rate"],
             condition["work_time"],
             condition["work_mean_ms"],
-            condition["work_spell"],
+            condition["work_between"],
             condition["late"],
             condition["stall_ms"],
         )
-        work = OrderSpec(work_time=probe.work, work_mean_ms=probe.mean_ms, work_spell=probe.spell)
+        work = OrderSpec(
+            work_time=probe.work, work_mean_ms=probe.mean_ms, work_between=probe.between
+        )
         trials = []
         for path in run.trials[cell["id"]]:
             samples = read_samples(path)

@@ -96,8 +96,8 @@ class Condition:
     attachment_bytes: int = 0
     work_time: str = "none"
     work_mean_ms: float = 0.0
-    work_spell: int = 0
-    """If not 0, so many orders have that work, and then as many as good as none, in turn."""
+    work_between: int = 0
+    """So many orders with none to speak of come between two with that work."""
     queue: int = 0
     """Workers that take one order at a time each; 0: orders are worked on side by side."""
     sharp: bool = False
@@ -136,8 +136,8 @@ class Condition:
         if self.work_time != "none":
             kind = "exp-" if self.work_time == "exponential" else ""
             parts.append(f"work-{kind}{self.work_mean_ms:g}ms")
-        if self.work_spell:
-            parts.append(f"spell-{self.work_spell}")
+        if self.work_between:
+            parts.append(f"between-{self.work_between}")
         if self.queue:
             parts.append(f"queue-{self.queue}")
         if self.sharp:
@@ -181,8 +181,8 @@ class Condition:
             parts.append(f"{size(self.attachment_bytes)} attached")
         if self.work_time != "none":
             kind = "mean " if self.work_time == "exponential" else ""
-            spells = f" in spells of {self.work_spell}" if self.work_spell else ""
-            parts.append(f"{duration(self.work_mean_ms)} {kind}work{spells}")
+            some = f" for one of {self.work_between + 1}" if self.work_between else ""
+            parts.append(f"{duration(self.work_mean_ms)} {kind}work{some}")
         if self.queue:
             never = " that never sleeps" if self.sharp else ""
             parts.append(f"in line for {counted(self.queue, 'worker')}{never}")

@@ -265,7 +265,7 @@ def _conditions(scenario: Scenario, variant: Variant) -> Iterator[Condition]:
     for values in product(*axes.values()):
         yield Condition(
             work_time=scenario.service.time,
-            work_spell=scenario.service.spell,
+            work_between=scenario.service.between,
             sharp=scenario.service.sharp,
             **dict(zip(axes, values, strict=True)),
         )

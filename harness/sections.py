@@ -155,13 +155,12 @@ def _lateness(text: str) -> str:
 
 
 class ServiceTime(Section):
-    """How long the service works on an order: the same draws for every style of a block. With a
-    `spell` so many orders have that work, and then as many as good as none, in turn. With a `queue`
-    so many workers take one order at a time each, in the order of arrival; without, orders are
-    worked on side by side. A `sharp` one does not sleep while orders are in line, so that none
-    leaves late, and takes a processor for it. On purpose a queue answers some orders `late`
-    (`100us`, `1ms`, `5%` of an order's time, or several: orders.line.turn) and takes `stall_ms`
-    longer for some (orders.line.STALL_EVERY)."""
+    """How long the service works on an order: the same draws for every style of a block; so many
+    orders with none to speak of come in `between`. With a `queue` so many workers take one order
+    at a time each, in the order of arrival; without, orders are worked on side by side. A `sharp`
+    one does not sleep while orders are in line, so that none leaves late, and takes a processor for
+    it. On purpose a queue answers some orders `late` (`100us`, `1ms`, `5%` of an order's time, or
+    several: orders.line.turn) and takes `stall_ms` longer for some (orders.line.STALL_EVERY)."""
 
     time: Literal["none", "fixed", "exponential"] = "none"
     mean_ms: Annotated[
@@ -169,7 +168,7 @@ class ServiceTime(Section):
         BeforeValidator(listed),
         Field(min_length=1, validate_default=True),
     ] = [0.0]
-    spell: Annotated[int, Field(ge=0, le=10_000)] = 0
+    between: Annotated[int, Field(ge=0, le=1000)] = 0
     queue: Axis[Annotated[int, Field(ge=0, le=1000)]] = [0]
     sharp: bool = False
     late: Axis[Annotated[str, AfterValidator(_lateness)]] = [""]
@@ -184,7 +183,7 @@ class ServiceTime(Section):
             raise ValueError("goes together with a queue of 1 or more")
         return value
 
-    @field_validator("spell")
+    @field_validator("between")
     @classmethod
     def _of_work(cls, value: int, info: ValidationInfo) -> int:
         if value and info.data.get("time") == "none":

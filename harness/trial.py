@@ -338,7 +338,7 @@ class OneTrial:
                 condition.attachment_bytes,
                 condition.work_time,
                 condition.work_mean_ms,
-                condition.work_spell,
+                condition.work_between,
             ),
             wire=self._wire_spec(),
             subscribers=condition.subscribers,

@@ -2,14 +2,14 @@
 departure is known, operation by operation. Pure.
 
 The error of an operation is what was measured, less what is true, less the floor: the median of the
-same server at the same rate when its work takes as good as no time. How fast a machine answers
-drifts within seconds, by more than what is asked for here. So what is held against each other lies
-side by side in one trial: spells of orders with and without work, and orders that are answered on
-time and late in turn.
+same server at the same rate when its work takes no time to speak of. How fast a machine answers
+drifts within seconds, and by how long a path through it has rested, by more than what is asked for
+here. So what is held against each other lies side by side in one trial: orders with and without
+work, orders that are answered on time and late, in turn.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from harness.analysis import queueing
 from harness.analysis.stats import middle, percentile_of
 from harness.results import DONE, Samples
-from orders.line import STALL_EVERY, Lateness, latenesses, turn
+from orders.line import NO_WORK_US, STALL_EVERY, Lateness, latenesses, turn
 
 ERROR_MS = 0.15
 """What the median error may be."""
@@ -29,6 +29,8 @@ ADDED_POINTS = 0.5
 """The same of an added share, in percentage points."""
 THEORY_PERCENT = 10.0
 """How far a measured p99 may be from theory's."""
+NEAR = 100
+"""Operations that share a floor: a quarter of a second, or less."""
 ALL = "all"
 THEORY = "theory"
 """The part whose orders are compared with theory's distributions."""
@@ -48,8 +50,8 @@ class Probe:
     work: str
     """`fixed` or `exponential`, of `mean_ms`."""
     mean_ms: float
-    spell: int = 0
-    """See harness.load.messages.OrderSpec.work_spell."""
+    between: int = 0
+    """See harness.load.messages.OrderSpec.work_between."""
     late: str = ""
     """See orders.line.latenesses."""
     stall_ms: float = 0.0
@@ -57,7 +59,16 @@ class Probe:
     @property
     def load(self) -> float:
         """The share of time that the worker is busy."""
-        return self.rate * self.mean_ms / 1e3
+        return self.rate * self.mean_ms / 1e3 / (self.between + 1)
+
+    def asks_the_same(self, other: "Probe") -> bool:
+        """Whether the worker of another probe of this variant has the same to do."""
+        return (self.variant, self.work, self.mean_ms, self.load) == (
+            other.variant,
+            other.work,
+            other.mean_ms,
+            other.load,
+        )
 
     @property
     def words(self) -> str:
@@ -74,6 +85,8 @@ class Timed:
     measured: Floats
     """+infinity for one that was not answered."""
     true: Floats
+    working: npt.NDArray[np.bool_]
+    """Whether there was work to do on it."""
 
     @property
     def added(self) -> Floats:
@@ -85,15 +98,18 @@ def timed(samples: Samples, work_us: Sequence[int], stall_ms: float) -> Timed:
     """`work_us` are the lengths of the work, used in turn from the trial's first operation on."""
     measured = np.where(samples.outcome == DONE, samples.done - samples.planned, math.inf) / 1e6
     services = services_ns(work_us, len(samples), stall_ms)
-    true = queueing.sojourns(samples.planned, services) / 1e6
+    working = services > NO_WORK_US * 1000
+    true = services.astype(float)
+    true[working] = queueing.sojourns(samples.planned[working], services[working])
     (number,) = np.nonzero(samples.measured)
-    return Timed(number, measured[number], true[number])
+    return Timed(number, measured[number], true[number] / 1e6, working[number])
 
 
 def services_ns(work_us: Sequence[int], count: int, stall_ms: float) -> Ints:
     """How long the worker is kept by each of `count` operations, stalls included."""
     services = np.resize(np.array(work_us or [0], np.int64), count) * 1000
-    services[STALL_EVERY - 1 :: STALL_EVERY] += round(stall_ms * 1e6)
+    (in_line,) = np.nonzero(services > NO_WORK_US * 1000)
+    services[in_line[STALL_EVERY - 1 :: STALL_EVERY]] += round(stall_ms * 1e6)
     return services
 
 
@@ -178,14 +194,14 @@ def checks(cells: Cells) -> list[Check]:
         if probe.late:
             found += [_added(cells[probe], probe, late) for late in probe.late.split(",")]
         elif probe.stall_ms:
-            found.append(_stalled(cells, probe))
+            found.append(_stalled(cells[probe], probe))
         else:
             found.append(_error(cells[probe], probe))
     return found + list(_theory(cells))
 
 
 def _error(trials: Sequence[Timed], probe: Probe) -> Check:
-    blocks = [_errors(trial, probe.spell) for trial in trials]
+    blocks = [_errors(trial) for trial in trials]
     return Check(
         f"error, {probe.words}",
         probe.variant,
@@ -198,16 +214,15 @@ def _error(trials: Sequence[Timed], probe: Probe) -> Check:
     )
 
 
-def _errors(trial: Timed, spell: int) -> Floats:
-    """Of each operation with work whose spell lies between two without: what was added, less the
-    mean of what these two were charged at their medians."""
-    spells = trial.number // spell
-    found = [np.array([])]
-    for own in np.unique(spells[spells % 2 == 0]):
-        beside = [trial.added[spells == other] for other in (own - 1, own + 1)]
-        if all(map(len, beside)):
-            found.append(trial.added[spells == own] - sum(map(_middle, beside)) / 2)
-    return np.concatenate(found)
+def _errors(trial: Timed) -> Floats:
+    """Of each operation with work: what was added, less what was at the median to those without
+    that are near it."""
+    near = trial.number // NEAR
+    return _joined(
+        trial.added[(near == own) & trial.working]
+        - _middle(trial.added[(near == own) & ~trial.working])
+        for own in np.unique(near)
+    )
 
 
 def _added(trials: Sequence[Timed], probe: Probe, late: str) -> Check:
@@ -234,9 +249,10 @@ def _added(trials: Sequence[Timed], probe: Probe, late: str) -> Check:
     )
 
 
-def _stalled(cells: Cells, probe: Probe) -> Check:
-    measured, true = _together(cells, [probe])
+def _stalled(trials: Sequence[Timed], probe: Probe) -> Check:
     half = probe.stall_ms / 2
+    measured = _joined(t.measured[t.working] - _middle(t.added[~t.working]) for t in trials)
+    true = _joined(t.true[t.working] for t in trials)
     hit = true >= half
     longest = f"longest {measured.max():.1f} ms, true {true.max():.1f}" if len(true) else "none"
     return Check(
@@ -280,20 +296,24 @@ def _against_theory(cells: Cells, probes: Sequence[Probe], name: str) -> Check:
 
 
 def _together(cells: Cells, probes: Sequence[Probe]) -> tuple[Floats, Floats]:
-    """What was measured of all operations of probes, each less its variant's floor at its rate and
-    kind of work, and what is true."""
-    measured, true = [np.array([])], [np.array([])]
+    """What was measured of all operations of probes, each less the floor of its variant where the
+    worker was asked for the same, and what is true."""
+    measured: list[Floats] = []
+    true: list[Floats] = []
     for probe in probes:
         floors = [
-            _middle(trial.added[trial.number // other.spell % 2 == 1])
+            _middle(trial.added[~trial.working])
             for other, trials in cells.items()
             for trial in trials
-            if other.spell
-            and (other.variant, other.rate, other.work) == (probe.variant, probe.rate, probe.work)
+            if other.between and other.asks_the_same(probe)
         ]
         measured += [trial.measured - middle(floors) for trial in cells[probe]]
         true += [trial.true for trial in cells[probe]]
-    return np.concatenate(measured), np.concatenate(true)
+    return _joined(measured), _joined(true)
+
+
+def _joined(parts: Iterable[Floats]) -> Floats:
+    return np.concatenate([np.array([]), *parts])
 
 
 def _each(blocks: Sequence[Floats]) -> str:

@@ -104,7 +104,7 @@ def impossible(info: Mapping[str, Any], trial: TrialResult, ours: bool) -> list[
             f"{trial.processed_elsewhen} operations processed before they were sent or after they"
             " were done"
         )
-    alike = condition.get("work_time") == "fixed" and not condition.get("work_spell")
+    alike = condition.get("work_time") == "fixed" and not condition.get("work_between")
     least_ms = condition["work_mean_ms"] if alike else 0.0
     if ours and not info.get("null") and trial.quickest_ms < least_ms - TIMER_MS:
         said.append(

@@ -34,7 +34,7 @@ def expected_excess_ms(condition: Mapping[str, Any], round_trip_ms: float = 0.0)
     poll = condition.get("poll")
     if not poll or poll["policy"] != "fixed" or not condition["work_mean_ms"]:
         return None
-    if condition.get("work_spell"):
+    if condition.get("work_between"):
         return None
     formula = {"fixed": fixed_excess, "exponential": exponential_excess}.get(condition["work_time"])
     if formula is None:

@@ -38,8 +38,8 @@ class OrderSpec:
     work_time: str = "none"
     """`none`, `fixed` or `exponential`, of `work_mean_ms`."""
     work_mean_ms: float = 0.0
-    work_spell: int = 0
-    """If not 0, so many orders have that work, and then as many NO_WORK_US, in turn."""
+    work_between: int = 0
+    """So many orders with none to speak of (orders.line.NO_WORK_US) come between two with work."""
 
 
 @dataclass(frozen=True, slots=True)

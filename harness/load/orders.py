@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from harness.load.messages import OrderSpec
+from orders.line import NO_WORK_US
 from orders.model import Order
 from orders.pricing import total_cents
 from orders.samples import orders_from_file, sample_orders
 
 DRAWS = 65_536
 """Times of work are drawn once, and used in turn."""
-NO_WORK_US = 1
-"""The least that an order can say of its work; 0 would leave it to the service."""
 
 
 class OrderBook:
@@ -53,19 +52,17 @@ class OrderBook:
 def work_times_us(spec: OrderSpec, seed: int, block: int) -> Sequence[int]:
     """How long the work on each order takes, in microseconds, to be used in turn; empty where the
     service decides."""
-    mean_us, spell = spec.work_mean_ms * 1e3, spec.work_spell
+    every = spec.work_between + 1
     match spec.work_time:
         case "none":
             return []
         case "fixed":
-            drawn = np.full(spell or 1, mean_us)
-            times = np.concatenate([drawn, np.zeros(spell)])
+            times = np.full(every, spec.work_mean_ms * 1e3)
         case "exponential":
-            times = np.random.default_rng([seed, block, 1]).exponential(mean_us, DRAWS)
-            if spell:
-                times = times[: DRAWS - DRAWS % (2 * spell)]
-                times[np.arange(len(times)) // spell % 2 == 1] = 0
+            drawn = np.random.default_rng([seed, block, 1])
+            times = drawn.exponential(spec.work_mean_ms * 1e3, DRAWS - DRAWS % every)
         case _:
             raise ValueError(f"work time {spec.work_time!r} is none of none, fixed, exponential")
+    times[np.arange(len(times)) % every > 0] = 0
     found: list[int] = np.maximum(NO_WORK_US, np.round(times)).astype(int).tolist()
     return found

@@ -31,7 +31,7 @@ from harness.analysis.queueing import (
     sample_size,
     sojourns,
 )
-from harness.calibration import ADDED, STYLES, parts
+from harness.calibration import ADDED, MORE, STYLES, parts
 from harness.cli.__main__ import main
 from harness.load.messages import LoadSpec, OrderSpec
 from harness.load.orders import work_times_us
@@ -40,7 +40,7 @@ from harness.machine import CALIBRATION, calibration_of, machine_id, remember, r
 from harness.report.instrument import UNKNOWN, quoted
 from harness.results import DONE, DROPPED, Samples
 from harness.rig.awake import awake
-from orders.line import STALL_EVERY, latenesses, turn
+from orders.line import NO_WORK_US, STALL_EVERY, Line, latenesses, turn
 
 Floats = npt.NDArray[np.float64]
 MS = 1_000_000
@@ -66,56 +66,49 @@ def test_what_is_true_counts_the_warm_up_and_what_was_dropped() -> None:
     assert found.number.tolist() == [1, 2]
     assert found.true.tolist() == [5.0, 7.0]
     assert found.measured.tolist() == [6.0, math.inf]
+    assert found.working.all()
+
+
+def test_who_has_no_work_neither_waits_nor_is_waited_for() -> None:
+    """As orders.line.Line has it."""
+    planned = [0, MS, 2 * MS, 3 * MS]
+    found = timed(samples(planned, [4 * MS] * 4), [3000, NO_WORK_US], 0.0)
+    assert found.working.tolist() == [False, True, False]
+    assert found.true.tolist() == [0.001, 4.0, 0.001]
+    line = Line(1)
+    departures = [
+        line.departure(at, work) for at, work in zip(planned, [3 * MS, 1000] * 2, strict=True)
+    ]
+    assert [(d - at) / MS for d, at in zip(departures, planned, strict=True)] == [
+        3.0,
+        0.001,
+        4.0,
+        0.001,
+    ]
 
 
 def test_work_is_taken_in_turn_and_a_stall_at_its_place() -> None:
-    services = services_ns([1, 2, 3], STALL_EVERY + 1, 300.0)
-    assert services[:4].tolist() == [1000, 2000, 3000, 1000]
-    assert services[STALL_EVERY - 1] == 300 * MS + 1000 * (1 + (STALL_EVERY - 1) % 3)
+    services = services_ns([2, 3, 4], STALL_EVERY + 1, 300.0)
+    assert services[:4].tolist() == [2000, 3000, 4000, 2000]
+    assert services[STALL_EVERY - 1] == 300 * MS + 1000 * (2 + (STALL_EVERY - 1) % 3)
     assert services[STALL_EVERY] < MS
+    # Of those in line, which are every second one here.
+    services = services_ns([2, NO_WORK_US], 2 * STALL_EVERY, 300.0)
+    assert np.flatnonzero(services > MS).tolist() == [2 * STALL_EVERY - 2]
     assert services_ns([], 2, 0.0).tolist() == [0, 0]
 
 
-def trial(
-    rate: float,
-    mean_ms: float,
-    count: int,
-    seed: int,
-    work: str = "fixed",
-    stall_ms: float = 0.0,
-    spell: int = 0,
-) -> Floats:
-    """True sojourns, in milliseconds."""
-    draw = np.random.default_rng(seed)
-    arrivals = np.cumsum(draw.exponential(1e3 / rate, count))
-    services = mean_ms * calibration.DRAWS[work](draw, count)
-    services[STALL_EVERY - 1 :: STALL_EVERY] += stall_ms
-    if spell:
-        services[np.arange(count) // spell % 2 == 1] = 0.001
-    return sojourns(arrivals, services)
-
-
-def seen_as(true: Floats, seed: int, noise_ms: float = 0.05) -> Timed:
+def seen_of(probe: Probe, seed: int, count: int = 4000, noise_ms: float = 0.05) -> Timed:
     """A trial as an instrument sees it that adds nothing but its floor, and noise."""
-    noise = np.random.default_rng(seed + 1000).exponential(noise_ms, len(true))
-    noise -= noise_ms * math.log(2)  # its median
-    return Timed(np.arange(len(true)), true + FLOOR_MS + noise, true)
-
-
-def measured_by(**how: Any) -> Timed:
-    return seen_as(trial(**how), how["seed"])
-
-
-def spelled(probe: Probe, seed: int, count: int = 4000) -> Timed:
-    """A trial of a probe in spells."""
-    how = {"work": probe.work, "spell": probe.spell, "seed": seed, "count": count}
-    return measured_by(rate=probe.rate, mean_ms=probe.mean_ms, **how)
-
-
-def floor_of(probe: Probe) -> tuple[Probe, list[Timed]]:
-    """The probe that tells another's floor."""
-    bare = replace(probe, part=probe.work, spell=500, stall_ms=0.0)
-    return bare, [spelled(bare, 50)]
+    draw = np.random.default_rng(seed)
+    arrivals = np.cumsum(draw.exponential(1e3 / probe.rate, count))
+    working = np.arange(count) % (probe.between + 1) == 0
+    services = probe.mean_ms * calibration.DRAWS[probe.work](draw, count)
+    services[np.flatnonzero(working)[STALL_EVERY - 1 :: STALL_EVERY]] += probe.stall_ms
+    true = np.full(count, 0.001)
+    true[working] = sojourns(arrivals[working], services[working])
+    noise = draw.exponential(noise_ms, count) - noise_ms * math.log(2)  # its median
+    return Timed(np.arange(count), true + FLOOR_MS + noise, true, working)
 
 
 def reading(cells: Cells, what: str) -> Check:
@@ -123,47 +116,43 @@ def reading(cells: Cells, what: str) -> Check:
     return found
 
 
-SPELLED = Probe("fixed", "rest", 500.0, "fixed", 1.0, spell=500)
+ALTERNATE = Probe("fixed", "rest", 1000.0, "fixed", 1.0, between=1)
 
 
 @pytest.mark.parametrize(
     ("offset_ms", "met"), [(0.0, True), (0.14, True), (0.2, False), (-0.2, False)]
 )
 def test_the_error_is_what_is_left_of_floor_and_truth(offset_ms: float, met: bool) -> None:
-    """What drifts from spell to spell does not count: it is in the floor beside it too."""
-    seen = spelled(SPELLED, 3)
-    spells = seen.number // 500
-    drifting = seen.measured + 0.1 * spells + offset_ms * (spells % 2 == 0)
-    check = reading({SPELLED: [replace(seen, measured=drifting)]}, "error, fixed 1 ms, 50% load")
-    assert check.reading == pytest.approx(offset_ms, abs=0.02)
-    # The first spell has a floor on one side only.
-    assert (check.met, check.operations, check.unit) == (met, 1500, "ms")
+    """A drift does not count: it is in the floor beside it too."""
+    seen = seen_of(ALTERNATE, 3)
+    drifting = seen.measured + 0.5 * seen.number / 4000 + offset_ms * seen.working
+    check = reading({ALTERNATE: [replace(seen, measured=drifting)]}, "error, fixed 1 ms, 50% load")
+    assert check.reading == pytest.approx(offset_ms, abs=0.01)
+    assert (check.met, check.operations, check.unit) == (met, 2000, "ms")
     assert check.detail.startswith("p99 ")
 
 
 def test_an_operation_without_an_answer_has_the_largest_error() -> None:
-    seen = spelled(SPELLED, 3)
-    seen.measured[(seen.number // 500 % 2 == 0) & (seen.number % 5 < 3)] = math.inf
-    check = reading({SPELLED: [seen]}, "error")
-    assert (check.reading, check.met, check.operations) == (math.inf, False, 1500)
+    seen = seen_of(ALTERNATE, 3)
+    seen.measured[seen.working & (seen.number % 5 < 3)] = math.inf
+    check = reading({ALTERNATE: [seen]}, "error")
+    assert (check.reading, check.met, check.operations) == (math.inf, False, 2000)
     assert check.to_json()["reading"] is None
 
 
-def test_without_a_floor_there_is_no_error() -> None:
-    seen = spelled(SPELLED, 3, count=1000)
-    check = reading({SPELLED: [seen]}, "error")
-    assert math.isnan(check.reading)
-    assert (check.met, check.operations) == (False, 0)
+def test_what_has_no_floor_beside_it_is_not_met() -> None:
+    check = reading({ALTERNATE: [seen_of(replace(ALTERNATE, between=0), 3)]}, "error")
+    assert (check.reading, check.met) == (math.inf, False)
 
 
 @pytest.mark.parametrize(("late", "reads"), [("100us", 100.0), ("1ms", 1000.0), ("5%", 5.0)])
 def test_what_is_added_is_read_against_those_on_time(late: str, reads: float) -> None:
     """Neither what drifts within the trial nor the floor counts."""
-    probe = Probe("added", "rest", 50.0, "fixed", 10.0, late=ADDED)
-    kinds = latenesses(ADDED)
+    probe = Probe("added", "rest", 50.0, "fixed", 10.0, late=",".join([ADDED, MORE]))
+    kinds = latenesses(probe.late)
     blocks, blind = [], []
     for seed in (0, 1):
-        seen = measured_by(rate=50.0, mean_ms=10.0, count=4000, seed=seed)
+        seen = seen_of(probe, seed)
         own = replace(seen, measured=seen.measured + 0.7 * seen.number / 4000)
         later = [
             kinds[turn(number, len(kinds))].later(0, round(true * MS)) / MS - true
@@ -178,11 +167,10 @@ def test_what_is_added_is_read_against_those_on_time(late: str, reads: float) ->
 
 
 def test_a_stall_is_charged_to_all_who_came_meanwhile() -> None:
-    probe = Probe("fixed", "rest", 500.0, "fixed", 1.0, stall_ms=300.0)
-    how = {"rate": 500.0, "mean_ms": 1.0, "count": 1500, "seed": 4, "stall_ms": 300.0}
-    seen = measured_by(**how)
-    seen = replace(seen, measured=seen.measured + 0.05)
-    check = reading(dict([floor_of(probe), (probe, [seen])]), "error in a stall of 300 ms")
+    probe = replace(ALTERNATE, stall_ms=300.0)
+    seen = seen_of(probe, 4)
+    seen = replace(seen, measured=seen.measured + 0.05 * seen.working)
+    check = reading({probe: [seen]}, "error in a stall of 300 ms")
     assert check.reading == pytest.approx(0.05, abs=0.02)
     assert check.met
     hit = int((seen.true >= 150).sum())
@@ -190,7 +178,7 @@ def test_a_stall_is_charged_to_all_who_came_meanwhile() -> None:
     assert check.operations == hit
     # Whoever waits for an answer before asking again sees it once.
     closed = replace(seen, measured=np.where(seen.true >= 150, FLOOR_MS + 1.0, seen.measured))
-    assert not reading(dict([floor_of(probe), (probe, [closed])]), "error in a stall").met
+    assert not reading({probe: [closed]}, "error in a stall").met
 
 
 @pytest.mark.parametrize(
@@ -204,14 +192,9 @@ def test_theory_is_asked_over_all_variants_at_the_size_that_it_needs(
     cells: dict[Probe, list[Timed]] = {}
     for number, variant in enumerate(("rest", "grpc-unary", "websocket")):
         probe = Probe(THEORY, variant, 700.0, work, 1.0)
-        how: dict[str, Any] = {
-            "rate": 700.0,
-            "mean_ms": 1.0,
-            "count": count,
-            "seed": number,
-            "work": work,
-        }
-        cells |= dict([floor_of(probe), (probe, [measured_by(**how)])])
+        # The probe that tells its floor has as much to do, and as many orders without work.
+        beside = replace(probe, part=work, rate=1400.0, between=1)
+        cells |= {beside: [seen_of(beside, 50)], probe: [seen_of(probe, number, count)]}
     check = reading(cells, f"p99 of {name}, {work} 1 ms, 70% load")
     assert (check.variant, check.operations) == ("all", 3 * count)
     assert "sampling alone ± 10" in check.detail
@@ -238,7 +221,7 @@ def test_theory_is_asked_over_all_variants_at_the_size_that_it_needs(
 def test_a_cell_that_failed_is_a_check_that_is_not_met() -> None:
     late = Probe("added", "rest", 100.0, "fixed", 5.0, late="100us")
     stalled = Probe("stall", "rest", 500.0, "fixed", 1.0, stall_ms=300.0)
-    found = checks({SPELLED: [], late: [], stalled: []})
+    found = checks({ALTERNATE: [], late: [], stalled: []})
     assert len(found) == 3
     assert not any(check.met for check in found)
     assert all(check.to_json()["reading"] is None for check in found)
@@ -256,7 +239,7 @@ def test_the_parts_hold_every_check_and_the_samples_that_theory_needs() -> None:
             cell.load.rate or 0.0,
             cell.condition.work_time,
             cell.condition.work_mean_ms,
-            cell.condition.work_spell,
+            cell.condition.work_between,
             cell.condition.late,
             cell.condition.stall_ms,
         )
@@ -267,16 +250,17 @@ def test_the_parts_hold_every_check_and_the_samples_that_theory_needs() -> None:
     assert all(c.condition.queue == 1 for part in asked for c in part.plan.cells)
     for style in {probe.variant for probe in probes}:
         own = [probe for probe in probes if probe.variant == style]
-        in_spells = [p for p in own if p.spell]
-        plain = {(p.work, p.mean_ms, round(p.load, 6)) for p in in_spells}
+        told = [p for p in own if p.between and not p.stall_ms and not p.late]
+        plain = {(p.work, p.mean_ms, round(p.load, 6)) for p in told}
         asked_of = {("exponential", 1.0), ("fixed", 1.0), ("fixed", 10.0)}
         assert {(work, ms, load) for work, ms in asked_of for load in (0.5, 0.7)} == plain
-        assert {p.late for p in own} == {"", ADDED}
-        assert all(p.rate <= 100 for p in own if p.late), "+100 µs is judged at 100/s at most"
+        assert {p.late for p in own} == {"", ADDED, MORE}
+        assert all(p.rate <= 100 for p in own if p.late == ADDED), "judged at 100/s at most"
         assert {p.stall_ms for p in own} == {0.0, 300.0}
-        assert {(p.rate, p.work) for p in own if not p.late} == {
-            (p.rate, p.work) for p in in_spells
-        }
+        assert all(p.between for p in own if p.stall_ms)
+        for probe in own:
+            if probe.part == THEORY:
+                assert any(probe.asks_the_same(other) for other in told)
     for work, draws in (("exponential", exponential), ("fixed", fixed)):
         theory = [part.plan for part in asked if part.name.startswith(f"theory-{work}")]
         planned = sum(plan.cells[0].window_s * (plan.cells[0].load.rate or 0) for plan in theory)

@@ -14,7 +14,7 @@ from harness.load.generator import Generator, Perform
 from harness.load.lanes import Hold, Lanes
 from harness.load.recorder import CHUNK, Recorder
 from harness.results import DONE, DROPPED, OUTCOMES, TIMEOUT, Samples
-from orders.alarm import Alarm, LoopAlarm, sharpest_alarm
+from orders.alarm import Alarm, LoopAlarm, PollingAlarm, sharpest_alarm
 from orders.model import Status, Update
 from tests.support import LIMIT_S, Run, until
 
@@ -369,7 +369,7 @@ def reached(fired: list[int], number: int) -> bool:
 Make = Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Alarm]
 
 
-@pytest.mark.parametrize("make", [sharpest_alarm, LoopAlarm])
+@pytest.mark.parametrize("make", [sharpest_alarm, LoopAlarm, PollingAlarm])
 def test_an_alarm_is_never_early_and_comes_once_an_arming(run: Run, make: Make) -> None:
     async def case() -> None:
         fired: list[int] = []
@@ -388,6 +388,6 @@ def test_an_alarm_is_never_early_and_comes_once_an_arming(run: Run, make: Make) 
         alarm.close()
         assert len(fired) == 4
         # The event loop's own clock has steps of a millisecond.
-        assert min(fired) >= (0 if make is sharpest_alarm else -1_000_000)
+        assert min(fired) >= (-1_000_000 if make is LoopAlarm else 0)
 
     run(case())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.line import STALL_EVERY, Lateness, Line, Queue, latenesses, turn
+from orders.line import NO_WORK_US, STALL_EVERY, Lateness, Line, Queue, latenesses, turn
 from orders.service import OrderService
 from orders.store import MemoryStore
 from tests.support import Run, order
@@ -16,30 +16,39 @@ from tests.support import Run, order
 MS = 1_000_000
 
 
+US = 1_000
+
+
+def departures(line: Line, work_us: int, *at_us: int) -> list[float]:
+    return [line.departure(at * US, work_us * US) / US for at in at_us]
+
+
 def test_one_worker_takes_one_order_at_a_time() -> None:
-    line = Line(1)
-    assert [line.departure(at, 10) for at in (0, 1, 2, 50)] == [10, 20, 30, 60]
+    assert departures(Line(1), 10, 0, 1, 2, 50) == [10, 20, 30, 60]
 
 
 def test_two_workers_take_two() -> None:
-    line = Line(2)
-    assert [line.departure(at, 10) for at in (0, 1, 2, 3)] == [10, 11, 20, 21]
+    assert departures(Line(2), 10, 0, 1, 2, 3) == [10, 11, 20, 21]
 
 
-def test_an_order_without_work_still_waits_its_turn() -> None:
+def test_an_order_without_work_neither_waits_nor_is_waited_for() -> None:
     line = Line(1)
-    assert [line.departure(0, 10), line.departure(1, 0)] == [10, 10]
+    assert departures(line, 10, 0) == [10]
+    assert departures(line, NO_WORK_US, 1, 2) == [1 + NO_WORK_US, 2 + NO_WORK_US]
+    assert departures(line, 10, 3) == [20]
 
 
 def test_every_thousandth_order_stalls_the_line() -> None:
-    line = Line(1, stall_ns=500)
-    departures = [line.departure(10 * n, 1) for n in range(STALL_EVERY + 1)]
-    assert departures[STALL_EVERY - 2] == 10 * (STALL_EVERY - 2) + 1
-    assert departures[STALL_EVERY - 1] == 10 * (STALL_EVERY - 1) + 501
-    assert departures[STALL_EVERY] == departures[STALL_EVERY - 1] + 1
+    line = Line(1, stall_ns=500 * US)
+    left = departures(line, 2, *(10 * n for n in range(STALL_EVERY + 1)))
+    assert left[STALL_EVERY - 2] == 10 * (STALL_EVERY - 2) + 2
+    assert left[STALL_EVERY - 1] == 10 * (STALL_EVERY - 1) + 502
+    assert left[STALL_EVERY] == left[STALL_EVERY - 1] + 2
 
 
-Orders = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), min_size=1, max_size=60)
+Orders = st.lists(
+    st.tuples(st.integers(0, 100), st.integers(NO_WORK_US + 1, 100)), min_size=1, max_size=60
+)
 
 
 @given(Orders, st.integers(1, 4))
@@ -47,10 +56,10 @@ def test_no_worker_does_two_things_at_once(gaps_and_work: list[tuple[int, int]],
     line, now = Line(n), 0
     busy: list[tuple[int, int]] = []
     for gap, work in gaps_and_work:
-        now += gap
-        left = line.departure(now, work)
-        assert left >= now + work
-        busy.append((left - work, left))
+        now += gap * US
+        left = line.departure(now, work * US)
+        assert left >= now + work * US
+        busy.append((left - work * US, left))
     starts = [start for start, _ in busy]
     assert starts == sorted(starts), "who came first is served first"
     for instant in starts:

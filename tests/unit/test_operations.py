@@ -357,13 +357,12 @@ def test_work_leaves_nothing_to_the_service() -> None:
     # Drawn from a seed, so the same on every machine: mean and deviation are both the mean's.
     assert np.mean(drawn) == pytest.approx(2500, rel=0.02)
     assert np.std(drawn) == pytest.approx(2500, rel=0.02)
-    fixed = OrderSpec(work_time="fixed", work_mean_ms=2.5, work_spell=3)
-    assert work_times_us(fixed, 1, 0) == [2500] * 3 + [1] * 3
-    spells = np.array(work_times_us(OrderSpec(None, None, 0, "exponential", 2.5, 500), 1, 0))
-    assert len(spells) % 1000 == 0, "used in turn, spells stay spells"
-    idle = np.arange(len(spells)) // 500 % 2 == 1
-    assert set(spells[idle]) == {1}
-    assert spells[~idle].tolist() == np.array(drawn[: len(spells)])[~idle].tolist()
+    fixed = OrderSpec(work_time="fixed", work_mean_ms=2.5, work_between=2)
+    assert work_times_us(fixed, 1, 0) == [2500, 1, 1]
+    some = np.array(work_times_us(OrderSpec(None, None, 0, "exponential", 2.5, 9), 1, 0))
+    assert len(some) % 10 == 0, "used in turn, every tenth stays the tenth"
+    assert some[::10].tolist() == drawn[: len(some) : 10]
+    assert set(some[np.arange(len(some)) % 10 > 0]) == {1}
     with pytest.raises(ValueError, match="none of none, fixed, exponential"):
         work_times_us(OrderSpec(work_time="gamma"), 1, 0)
 
