@@ -236,9 +236,10 @@ def _added(trials: Sequence[Timed], probe: Probe, late: str) -> Check:
     for trial in trials:
         kind = np.array([turn(number, len(kinds)) for number in trial.number.tolist()])
         seen = 100 * trial.measured / trial.true if by.by_share else 1e3 * trial.added
-        blocks.append(seen[kind == kinds.index(by)] - _middle(seen[kind == 0]))
+        late_ones, on_time = (trial.working & (kind == k) for k in (kinds.index(by), 0))
+        blocks.append(seen[late_ones] - _middle(seen[on_time]))
     return Check(
-        f"{late} added, {probe.rate:g}/s",
+        f"{late} added, {probe.rate / (probe.between + 1):g}/s",
         probe.variant,
         middle([_middle(values) for values in blocks]),
         added - bound,

@@ -10,6 +10,7 @@ from harness.analysis.ledger import Ledger
 from harness.analysis.overhead import RoleCost
 from harness.analysis.summary import Summary, summarize
 from harness.report.charts import make_charts, standalone
+from harness.report.markdown import to_markdown
 from harness.report.page import COUNTS, LATENCY, render_page
 from harness.results import open_run, write_json, write_text
 
@@ -58,7 +59,7 @@ COLUMNS = (
 
 
 def build_report(folder: Path) -> Summary:
-    """Write summary.json, summary.csv, charts/ and report.html from a run's trials.
+    """Write summary.json, summary.csv, summary.md, charts/ and report.html from a run's trials.
 
     Raises ValueError where the folder holds no run that this program can read, OSError where it
     cannot be written.
@@ -67,6 +68,7 @@ def build_report(folder: Path) -> Summary:
     charts = make_charts(summary)
     write_json(folder / "summary.json", summary.to_json())
     write_text(folder / "summary.csv", to_csv(summary))
+    write_text(folder / "summary.md", to_markdown(summary))
     for chart in charts:
         write_text(folder / "charts" / f"{chart.name}.svg", standalone(chart))
     write_text(folder / "report.html", render_page(summary, charts))

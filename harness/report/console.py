@@ -1,6 +1,7 @@
 """Progress of a run: a live line on a terminal, plain lines elsewhere."""
 
 import math
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -8,19 +9,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from harness.analysis.stats import Distribution
-from harness.analysis.summary import CellResult, Summary
+from harness.analysis.summary import Summary
 from harness.analysis.trial import TrialResult
-from harness.analysis.verdicts import RULES, Code, Status
+from harness.analysis.verdicts import Status
 from harness.plan import Plan, Trial
-from harness.report.answers import answers
-from harness.report.findings import repeats_words
-from harness.report.instrument import quoted
-from harness.report.messages import account
-from harness.report.words import class_of, groups, labels
+from harness.report.brief import LOST, brief, latency_words
+from harness.report.words import class_of
 
 PLAIN_WIDTH = 120
-SHOWN = 3
-"""Cells that are named for one kind of reason."""
 COLOURS = {
     Status.VALID: "green",
     Status.QUALIFIED: "yellow",
@@ -116,64 +112,34 @@ class ConsoleWatcher:
 
 def print_summary(summary: Summary, console: Console) -> None:
     """The table of a run, a row a cell, and the reasons of verdicts that are not valid."""
+    made = brief(summary)
+    _say(made.answer, console)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("style", "load"):
         table.add_column(name)
-    counted = any(cell.ledger for cell in summary.cells)
-    messages = ("acked/s", "acked, lost") if counted else ()
-    for name in ("p50 ms", "p99 ms", *messages, "done/s", "client µs", "server µs"):
+    for name in made.heads:
         table.add_column(name, justify="right")
     table.add_column("verdict")
-    timeout = float(summary.info["scenario"]["timeout_s"])
-    for sentence in answers(summary):
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    named = labels(summary.cells)
-    shown = _shown(summary)
-    for group in groups(shown.once):
-        for cell in group.cells:
-            status = cell.verdict.status
-            table.add_row(
-                escape(named[cell.info["id"]]),
-                group.title,
-                _milliseconds(cell.latency.p50, timeout),
-                _milliseconds(cell.latency.p99, timeout),
-                *(_messages(cell) if counted else ()),
-                _per_s(cell.throughput_per_s),
-                *(_microseconds(cell.cpu_us_per_op[role]) for role in ("generator", "server")),
-                f"[{COLOURS[status]}]{status.value}[/]",
-                style="dim" if status is Status.INVALID else None,
-            )
-    console.print(table)
-    if instrument := quoted(summary.info):
-        console.print(f"Instrument: {instrument}.", markup=False, highlight=False, soft_wrap=True)
-    for code, cells in _by_code(shown).items():
-        names = [f"{named[c.info['id']]}, {c.info['load']['words']}" for c in cells[:SHOWN]]
-        if len(cells) > SHOWN:
-            names.append(f"{len(cells) - SHOWN} more")
-        details = "; ".join(r.detail for r in cells[0].verdict.reasons if r.code is code)
-        first = "" if len(cells) == 1 else "the first: "
-        console.print(
-            f"{'; '.join(names)}: {code}: {first}{details}. Remedy: {RULES[code][1]}.",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+    lost = made.heads.index(LOST) if LOST in made.heads else None
+    for row in made.rows:
+        figures = [
+            f"[red]{escape(text)}[/]" if row.lost and place == lost else escape(text)
+            for place, text in enumerate(row.figures)
+        ]
+        table.add_row(
+            escape(row.name),
+            row.load,
+            *figures,
+            f"[{COLOURS[row.status]}]{row.status.value}[/]",
+            style="dim" if row.status is Status.INVALID else None,
         )
-    if needed := repeats_words(summary):
-        console.print(needed, markup=False, highlight=False, soft_wrap=True)
+    console.print(table)
+    _say(made.notes, console)
 
 
-def _shown(summary: Summary) -> Summary:
-    """All of a run; of searches the rates between which they ended, the report has the others."""
-    ends = [probe.cell for found in summary.capacities for probe in found.ends]
-    return Summary(summary.info, ends) if summary.capacities else summary
-
-
-def _by_code(summary: Summary) -> dict[Code, list[CellResult]]:
-    found: dict[Code, list[CellResult]] = {}
-    for cell in summary.cells:
-        for code in dict.fromkeys(reason.code for reason in cell.verdict.reasons):
-            found.setdefault(code, []).append(cell)
-    return found
+def _say(sentences: Sequence[str], console: Console) -> None:
+    for sentence in sentences:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _short(variant: str) -> str:
@@ -192,31 +158,8 @@ def _words(trial: Trial) -> str:
 
 
 def _p99(latency: Distribution, plan: Plan) -> str:
-    text = _milliseconds(latency.p99, plan.scenario.timeout_s)
+    text = latency_words(latency.p99, plan.scenario.timeout_s)
     return f"{text} ms" if math.isfinite(latency.p99) else text
-
-
-def _milliseconds(value: float, timeout_s: float) -> str:
-    if math.isnan(value):
-        return "not resolvable"
-    return f"> {timeout_s:g} s" if math.isinf(value) else f"{value:.2f}"
-
-
-def _messages(cell: CellResult) -> tuple[str, str]:
-    """Acknowledgements a second, and how many acknowledged messages were lost."""
-    found = account(cell.trials)
-    if found is None or not found.kept.acknowledges:
-        return "–", "–"
-    lost = found.lost_acknowledged
-    return _per_s(cell.acked_per_s), f"[red]{lost:,}[/red]" if lost else "0"
-
-
-def _per_s(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
-
-
-def _microseconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f}"
 
 
 def _minutes(seconds: float) -> str:

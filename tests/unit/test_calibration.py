@@ -148,7 +148,7 @@ def test_what_has_no_floor_beside_it_is_not_met() -> None:
 @pytest.mark.parametrize(("late", "reads"), [("100us", 100.0), ("1ms", 1000.0), ("5%", 5.0)])
 def test_what_is_added_is_read_against_those_on_time(late: str, reads: float) -> None:
     """Neither what drifts within the trial nor the floor counts."""
-    probe = Probe("added", "rest", 50.0, "fixed", 10.0, late=",".join([ADDED, MORE]))
+    probe = Probe("added", "rest", 100.0, "fixed", 10.0, 1, late=",".join([ADDED, MORE]))
     kinds = latenesses(probe.late)
     blocks, blind = [], []
     for seed in (0, 1):
@@ -162,7 +162,9 @@ def test_what_is_added_is_read_against_those_on_time(late: str, reads: float) ->
         blind.append(own)
     check = reading({probe: blocks}, f"{late} added, 50/s")
     assert check.reading == pytest.approx(reads, rel=0.1)
-    assert (check.met, check.operations) == (True, 2000)
+    # A quarter of those with work, in two trials.
+    assert check.met
+    assert check.operations == pytest.approx(1000, abs=50)
     assert not reading({probe: blind}, f"{late} added").met
 
 

@@ -11,9 +11,9 @@ from harness.analysis.instrument import late_generator
 from harness.analysis.verdicts import Code, Reason
 from harness.plan import LoadPoint
 from harness.report.answers import answers
+from harness.report.brief import _shown
 from harness.report.capacity import capacity_table
 from harness.report.charts import make_charts
-from harness.report.console import _shown
 from harness.report.page import render_page
 from tests.unit.capacity_summaries import (
     GENERATOR,

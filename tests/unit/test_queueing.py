@@ -19,10 +19,13 @@ from harness.analysis.queueing import (
     sojourns,
     spread,
 )
-from orders.line import Line
+from orders.line import NO_WORK_US, Line
 
 Ints = npt.NDArray[np.int64]
-Orders = st.lists(st.tuples(st.integers(0, 10**9), st.integers(1, 10**9)), min_size=1, max_size=100)
+SOME_WORK_NS = 1000 * NO_WORK_US + 1
+Orders = st.lists(
+    st.tuples(st.integers(0, 10**9), st.integers(SOME_WORK_NS, 10**9)), min_size=1, max_size=100
+)
 
 
 def arrays(orders: list[tuple[int, int]]) -> tuple[Ints, Ints]:
