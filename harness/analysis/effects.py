@@ -254,8 +254,8 @@ def noise_of(cells: Sequence[Mapping[int, Repeat]]) -> Noise | None:
     residual of a randomized complete block design (Montgomery, Design and Analysis of Experiments,
     9th ed., section 4.1), with twice its variance, as a pair has two sides. Of two cells it is the
     deviation of their differences. A variance of n values has itself the variance of 2 / freedom +
-    kurtosis / n, in units of its square (Cramer, Mathematical Methods of Statistics, 1946, section
-    27.4): the longer the tails, the less it is known.
+    kurtosis / n, in units of its square (Cramer, Mathematical Methods of Statistics, 1946, chapter
+    27): the longer the tails, the less it is known.
     """
     if len(cells) < 2:
         return None

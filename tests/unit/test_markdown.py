@@ -45,12 +45,21 @@ def test_it_has_the_answer_a_row_a_cell_the_reasons_and_the_command() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["<script>alert(1)</script>", "| a | b", "[x](http://y)", "@someone #1", "`a` *b* _c_ &lt;"],
+    [
+        "<script>alert(1)</script>",
+        "| a | b",
+        "[x](http://y)",
+        "@someone #1",
+        "`a` *b* _c_ &lt;",
+        "- a",
+        "1. a",
+        "= b",
+    ],
 )
 def test_what_users_write_is_read_as_they_wrote_it(text: str) -> None:
     shown = plain(text)
     assert html.unescape(shown) == text
-    assert not re.search(r"[<>|`*_\[\]@]|&(?!#\d+;)", shown)
+    assert not re.search(r"[<>|`*_\[\]@]|&(?!#\d+;)|^[-+=]|^\d[.)]", shown)
     assert plain(f"a\n\n{text}\n") == plain(f"a {text}")
 
 
