@@ -69,7 +69,18 @@ def parts(styles: Sequence[str], seed: int = SEED) -> list[Part]:
         _part("long", styles, seed, long, 12.0, "fixed", LONG_MS, 2, between=LONG_BETWEEN),
         _part("added", styles, seed, [ADDED_RATE], 10.0, "fixed", ADDED_MS, 3, late=ADDED),
         _part("more", styles, seed, [ADDED_RATE], 12.0, "fixed", ADDED_MS, 2, WARM, late=MORE),
-        _part("stall", styles, seed, [STALL_RATE], 5.0, "fixed", SHORT_MS, 1, 1, stall_ms=STALL_MS),
+        _part(
+            "stall",
+            styles,
+            seed,
+            [STALL_RATE],
+            5.0,
+            "fixed",
+            SHORT_MS,
+            1,
+            BETWEEN,
+            stall_ms=STALL_MS,
+        ),
     ]
     for work in ("exponential", "fixed"):
         needed = sample_size(99, HIGH, DRAWS[work]) / len(styles)

@@ -22,6 +22,7 @@ STALL_EVERY = 1000
 """A line that stalls does so at each order whose number (from 1) is a multiple of this."""
 NO_WORK_US = 1
 """The least that an order can say of its work, for 0 would leave it to the service."""
+NO_WORK_NS = 1000 * NO_WORK_US
 
 _LATENESS = re.compile(r"(\d+(?:\.\d+)?)(us|ms|%)")
 _NS = {"us": 1_000, "ms": 1_000_000}
@@ -83,7 +84,7 @@ class Line:
     def departure(self, arrival_ns: int, service_ns: int) -> int:
         """When the order that arrives now will have been worked on; called once for each, in the
         order of their arrivals. One with no work to speak of neither waits nor is waited for."""
-        if service_ns <= NO_WORK_US * 1000:
+        if service_ns <= NO_WORK_NS:
             return arrival_ns + service_ns
         self._number += 1
         if self._number % STALL_EVERY == 0:

@@ -16,15 +16,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from servers.base import Bind, Desk, Drain, Listening
-from servers.lines import (
-    GcPauses,
-    add_bind,
-    bind_of,
-    end_wanted,
-    keep_out_of_collections,
-    run,
-    say,
-)
+from servers.lines import GcPauses, add_bind, bind_of, end_wanted, run, say, say_ready
 from servers.remembering import add_remembering, answers_of, service_of
 from servers.working import add_working
 
@@ -41,8 +33,7 @@ async def serve(style: str, bind: Bind, options: argparse.Namespace) -> None:
     async with service_of(options) as service, answers_of(options) as answers:
         listening = await module.start(Desk(service, answers, tracer), bind)
         ended = end_wanted(drainer(listening))
-        keep_out_of_collections()
-        say("ready", style=style, address=listening.address)
+        say_ready(style=style, address=listening.address)
         await ended.wait()
         await listening.stop()
     say("stopped", orders_worked=service.placed, **pauses.fields)

@@ -30,15 +30,7 @@ from protos.http import EVENT_STREAM, PROBLEM_JSON, REQUEST_ID
 from protos.problems import Problem, Refusal, to_http
 from servers.base import Bind
 from servers.http import KEEP_ALIVE_S, Web, body_of, listen
-from servers.lines import (
-    GcPauses,
-    add_bind,
-    bind_of,
-    end_wanted,
-    keep_out_of_collections,
-    run,
-    say,
-)
+from servers.lines import GcPauses, add_bind, bind_of, end_wanted, run, say, say_ready
 
 REPLAYED = "Idempotent-Replayed"
 CONNECTIONS_LIMIT = 4096
@@ -232,8 +224,7 @@ async def serve(upstream_url: str, bind: Bind) -> None:
     gateway = Gateway(upstream, MemoryAnswers())
     listening = await listen(app(gateway, bind), bind)
     ended = end_wanted()
-    keep_out_of_collections()
-    say("ready", address=listening.address)
+    say_ready(address=listening.address)
     await ended.wait()
     await listening.stop()
     await upstream.close()

@@ -53,8 +53,15 @@ class GcPauses:
         self._longest_ns = max(self._longest_ns, pause)
 
 
-def keep_out_of_collections() -> None:
-    """Have the garbage collector pass over all that is there by now, which stays until the end.
+def say(event: str, **fields: object) -> None:
+    """Write one JSON line to standard output."""
+    with contextlib.suppress(BrokenPipeError):  # whoever listened may be gone
+        print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def say_ready(**fields: object) -> None:
+    """Say that the server is bound, once the garbage collector passes over all that is there by
+    now, which stays until the end.
 
     A collection looks at every object: with the modules of a web framework it takes tens of
     milliseconds, in which nobody is answered, and a style would be charged for what its libraries
@@ -62,12 +69,7 @@ def keep_out_of_collections() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def say(event: str, **fields: object) -> None:
-    """Write one JSON line to standard output."""
-    with contextlib.suppress(BrokenPipeError):  # whoever listened may be gone
-        print(json.dumps({"event": event, **fields}), flush=True)
+    say("ready", **fields)
 
 
 def end_wanted(told: Callable[[dict[str, Any]], None] = lambda _: None) -> asyncio.Event:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from harness.analysis import queueing
 from harness.analysis.stats import middle, percentile_of
 from harness.results import DONE, Samples
-from orders.line import NO_WORK_US, STALL_EVERY, Lateness, latenesses, turn
+from orders.line import NO_WORK_NS, STALL_EVERY, Lateness, latenesses, turn
 
 ERROR_MS = 0.15
 """What the median error may be."""
@@ -98,7 +98,7 @@ def timed(samples: Samples, work_us: Sequence[int], stall_ms: float) -> Timed:
     """`work_us` are the lengths of the work, used in turn from the trial's first operation on."""
     measured = np.where(samples.outcome == DONE, samples.done - samples.planned, math.inf) / 1e6
     services = services_ns(work_us, len(samples), stall_ms)
-    working = services > NO_WORK_US * 1000
+    working = services > NO_WORK_NS
     true = services.astype(float)
     true[working] = queueing.sojourns(samples.planned[working], services[working])
     (number,) = np.nonzero(samples.measured)
@@ -108,7 +108,7 @@ def timed(samples: Samples, work_us: Sequence[int], stall_ms: float) -> Timed:
 def services_ns(work_us: Sequence[int], count: int, stall_ms: float) -> Ints:
     """How long the worker is kept by each of `count` operations, stalls included."""
     services = np.resize(np.array(work_us or [0], np.int64), count) * 1000
-    (in_line,) = np.nonzero(services > NO_WORK_US * 1000)
+    (in_line,) = np.nonzero(services > NO_WORK_NS)
     services[in_line[STALL_EVERY - 1 :: STALL_EVERY]] += round(stall_ms * 1e6)
     return services
 

@@ -32,9 +32,9 @@ def expected_excess_ms(condition: Mapping[str, Any], round_trip_ms: float = 0.0)
     """The mean excess of a cell; None where its way of polling or its work has no formula here.
     `condition` is that of run.json."""
     poll = condition.get("poll")
-    if not poll or poll["policy"] != "fixed" or not condition["work_mean_ms"]:
+    if not poll or poll["policy"] != "fixed":
         return None
-    if condition.get("work_between"):
+    if not condition["work_mean_ms"] or condition.get("work_between"):
         return None
     formula = {"fixed": fixed_excess, "exponential": exponential_excess}.get(condition["work_time"])
     if formula is None:

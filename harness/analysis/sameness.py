@@ -29,7 +29,7 @@ def machine_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]
         for role in ("generator", "server")
         if a["placement"][role] != b["placement"][role]
     ]
-    if a.get("awake", b.get("awake")) != b.get("awake", a.get("awake")):
+    if "awake" in a and "awake" in b and a["awake"] != b["awake"]:
         found.append(_unlike("processors kept awake", a["awake"], b["awake"]))
     return found
 

@@ -7,7 +7,7 @@ from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Status
 from harness.report.brief import Row, brief
 
-_SPECIAL = re.compile(r"[\\`*_\[\]#|~<>&@]|^[-+=]|(?<=^\d)[.)]")
+_SPECIAL = re.compile(r"[\\`*_\[\]#|~<>&@]|^[-+=]|^\d(?=\d*[.)]\s)")
 
 
 def to_markdown(summary: Summary) -> str:

@@ -77,8 +77,6 @@ class Serving:
         words += ["--service-time-ms", str(self.service_time_ms), "--remember", self.remember]
         if self.queue:
             words += ["--queue", str(self.queue), "--stall-ms", str(self.stall_ms)]
-        if self.sharp:
-            words.append("--sharp")
         if self.late:
             words += ["--late", self.late]
         if self.store != "memory":
@@ -89,7 +87,11 @@ class Serving:
             words += ["--worker", str(self.worker), "--workers", str(self.workers)]
         words += [
             word
-            for word, said in (("--compression", self.compression), ("--paused", self.paused))
+            for word, said in (
+                ("--sharp", self.sharp),
+                ("--compression", self.compression),
+                ("--paused", self.paused),
+            )
             if said
         ]
         if self.trace is not None:

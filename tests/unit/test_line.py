@@ -13,10 +13,8 @@ from orders.service import OrderService
 from orders.store import MemoryStore
 from tests.support import Run, order
 
-MS = 1_000_000
-
-
 US = 1_000
+MS = 1_000_000
 
 
 def departures(line: Line, work_us: int, *at_us: int) -> list[float]:

@@ -53,13 +53,14 @@ def test_it_has_the_answer_a_row_a_cell_the_reasons_and_the_command() -> None:
         "`a` *b* _c_ &lt;",
         "- a",
         "1. a",
+        "12) a",
         "= b",
     ],
 )
 def test_what_users_write_is_read_as_they_wrote_it(text: str) -> None:
     shown = plain(text)
     assert html.unescape(shown) == text
-    assert not re.search(r"[<>|`*_\[\]@]|&(?!#\d+;)|^[-+=]|^\d[.)]", shown)
+    assert not re.search(r"[<>|`*_\[\]@]|&(?!#\d+;)|^[-+=]|^\d+[.)]", shown)
     assert plain(f"a\n\n{text}\n") == plain(f"a {text}")
 
 

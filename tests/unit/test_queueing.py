@@ -19,12 +19,11 @@ from harness.analysis.queueing import (
     sojourns,
     spread,
 )
-from orders.line import NO_WORK_US, Line
+from orders.line import NO_WORK_NS, Line
 
 Ints = npt.NDArray[np.int64]
-SOME_WORK_NS = 1000 * NO_WORK_US + 1
 Orders = st.lists(
-    st.tuples(st.integers(0, 10**9), st.integers(SOME_WORK_NS, 10**9)), min_size=1, max_size=100
+    st.tuples(st.integers(0, 10**9), st.integers(NO_WORK_NS + 1, 10**9)), min_size=1, max_size=100
 )
 
 
