@@ -9,9 +9,10 @@ from typing import Any
 from harness.analysis.ledger import Ledger
 from harness.analysis.overhead import RoleCost
 from harness.analysis.summary import Summary, summarize
+from harness.report.cell_table import COUNTS, LATENCY
 from harness.report.charts import make_charts, standalone
 from harness.report.markdown import to_markdown
-from harness.report.page import COUNTS, LATENCY, render_page
+from harness.report.page import render_page
 from harness.results import open_run, write_json, write_text
 
 LOAD = ("model", "rate", "users", "think_s", "burst_size", "every_s")

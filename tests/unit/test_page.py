@@ -19,7 +19,8 @@ from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Code, Reason
 from harness.report.answers import answers
 from harness.report.build import COLUMNS, build_report, to_csv
-from harness.report.page import STEPS, render_page
+from harness.report.page import render_page
+from harness.report.steps_table import STEPS
 from tests.unit import message_summaries, summaries
 from tests.unit.test_charts import drawn
 
