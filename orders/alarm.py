@@ -8,6 +8,7 @@ known can have one that never sleeps.
 
 import asyncio
 import ctypes
+import math
 import os
 import sys
 import time
@@ -16,6 +17,12 @@ from typing import Protocol
 
 _CLOCK_MONOTONIC = 1
 _ABSOLUTE = 1
+_MOST_AHEAD_NS = 50_000
+"""How far ahead of an instant a timer is set at most, whatever its delay was."""
+_STEP_NS = 200.0
+"""By how much the learned delay grows with every wake-up that took longer."""
+_LONGER = 9
+"""Wake-ups that take longer than the learned delay, for each that takes no longer."""
 _NONBLOCK_CLOEXEC = os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -45,7 +52,12 @@ class _Spec(ctypes.Structure):
 
 
 class TimerfdAlarm:
-    """See timerfd_create(2). Setting the timer also clears what made its descriptor readable."""
+    """See timerfd_create(2). Setting the timer also clears what made its descriptor readable.
+
+    From the timer to the event loop's callback it takes some 20 microseconds, always. That much is
+    learned, as the delay that one wake-up in ten stays below, and the timer set as much ahead; who
+    wakes up too early waits for the instant without sleeping.
+    """
 
     name = "timerfd"
 
@@ -59,22 +71,45 @@ class TimerfdAlarm:
         self._spec = _Spec()
         self._reference = ctypes.byref(self._spec)
         self._loop = loop
-        loop.add_reader(self._fd, due)
+        self._due = due
+        self._at = 0
+        self._timer_at: float = math.inf
+        self._ahead = 0.0
+        loop.add_reader(self._fd, self._fire)
 
     def arm(self, at_ns: int) -> None:
         """See Alarm.arm."""
-        spec = self._spec
-        spec.value_s, spec.value_ns = divmod(at_ns, 1_000_000_000)
-        self._settime(self._fd, _ABSOLUTE, self._reference, None)
+        self._at = at_ns
+        timer_at = self._timer_at = max(1, at_ns - int(self._ahead))
+        self._set(timer_at)
 
     def disarm(self) -> None:
         """See Alarm.disarm: the instant 0 is none."""
-        self.arm(0)
+        self._timer_at = math.inf
+        self._set(0)
 
     def close(self) -> None:
         """See Alarm.close."""
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
+
+    def _set(self, at_ns: int) -> None:
+        spec = self._spec
+        spec.value_s, spec.value_ns = divmod(at_ns, 1_000_000_000)
+        self._settime(self._fd, _ABSOLUTE, self._reference, None)
+
+    def _fire(self) -> None:
+        clock, at = time.monotonic_ns, self._at
+        now = clock()
+        if now < self._timer_at:
+            return  # set anew after it had gone off, and before this was called
+        if now - self._timer_at > self._ahead:
+            self._ahead = min(self._ahead + _STEP_NS, _MOST_AHEAD_NS)
+        else:
+            self._ahead = max(self._ahead - _LONGER * _STEP_NS, 0.0)
+        while now < at:
+            now = clock()
+        self._due()
 
 
 class LoopAlarm:

@@ -49,6 +49,7 @@ class Generator:
         recorder, window, limit = self._recorder, self._open, self._in_flight
         planned, count = recorder.planned, recorder.count
         clock, create_task, operate = time.monotonic_ns, loop.create_task, self._operate
+        call_soon = loop.call_soon
         following = 0
         all_sent = loop.create_future()
         pacer: Alarm
@@ -65,7 +66,8 @@ class Generator:
                 number += 1
             following = number
             if number < count:
-                pacer.arm(planned[number])
+                # Behind the tasks: what is due is sent before the next is thought of.
+                call_soon(pacer.arm, planned[number])
             elif not all_sent.done():
                 pacer.close()
                 all_sent.set_result(None)

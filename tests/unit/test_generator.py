@@ -380,14 +380,48 @@ def test_an_alarm_is_never_early_and_comes_once_an_arming(run: Run, make: Make) 
             alarm.disarm()
 
         alarm = make(asyncio.get_running_loop(), due)
-        for number, delay_ms in enumerate((0, 1, 7, -5), 1):
-            at = time.monotonic_ns() + delay_ms * 1_000_000
+        # So many that an alarm that learns how late it wakes up has learned it.
+        delays_ms = (0, 1, 7, -5, *(0.3 for _ in range(100)))
+        for number, delay_ms in enumerate(delays_ms, 1):
+            at = time.monotonic_ns() + round(delay_ms * 1e6)
             alarm.arm(at)
             await until("the alarm goes off", partial(reached, fired, number))
         await asyncio.sleep(0.02)
         alarm.close()
-        assert len(fired) == 4
+        assert len(fired) == len(delays_ms)
         # The event loop's own clock has steps of a millisecond.
         assert min(fired) >= (-1_000_000 if make is LoopAlarm else 0)
+
+    run(case())
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_alarm_that_has_gone_off_and_is_set_anew_waits_for_its_new_instant(
+    run: Run, first: bool
+) -> None:
+    async def case() -> None:
+        loop = asyncio.get_running_loop()
+        rung: list[int] = []
+        at = time.monotonic_ns()
+
+        def set_anew() -> None:
+            nonlocal at
+            other.disarm()
+            at = time.monotonic_ns() + 30_000_000
+            alarm.arm(at)
+
+        def due() -> None:
+            rung.append(time.monotonic_ns() - at)
+            alarm.disarm()
+
+        made = [sharpest_alarm(loop, due if first == (i == 0) else set_anew) for i in range(2)]
+        alarm, other = made if first else reversed(made)
+        for each in made:
+            each.arm(at)
+        time.sleep(0.001)  # both have gone off when the loop looks
+        await until("the alarm set anew goes off", lambda: time.monotonic_ns() > at and bool(rung))
+        for each in made:
+            each.close()
+        assert min(rung) >= 0
 
     run(case())
