@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import RULES, Code, Status
-from harness.report.answers import answers
 from harness.report.findings import repeats_words
+from harness.report.headline import figures, headline
 from harness.report.instrument import quoted
 from harness.report.messages import account
 from harness.report.words import groups, labels, milliseconds
@@ -50,7 +50,7 @@ def brief(summary: Summary) -> Brief:
     named = labels(summary.cells)
     instrument = quoted(summary.info)
     return Brief(
-        answers(summary),
+        [*headline(summary), *figures(summary)],
         (
             "p50 ms",
             "p99 ms",

@@ -9,6 +9,7 @@ from harness.analysis.summary import CellResult, Summary
 from harness.report.capacity import capacity_charts
 from harness.report.curves import draw_lines
 from harness.report.drawing import draw_bars
+from harness.report.forest_chart import forest_charts
 from harness.report.frame import Frame, drawn_chart
 from harness.report.growth_charts import payload_charts, scaling_charts, watch_charts
 from harness.report.message_charts import acknowledged_charts, lag_charts
@@ -25,16 +26,17 @@ def make_charts(summary: Summary) -> list[Chart]:
     """Every chart of the report, in its order."""
     said = durability_words(summary.cells)
     frame = Frame.of(summary)
-    charts = capacity_charts(frame, summary) or _charts(frame)
+    charts = capacity_charts(frame, summary) or _charts(frame, summary)
     return [replace(chart, durability=said) for chart in charts]
 
 
-def _charts(frame: Frame) -> list[Chart]:
+def _charts(frame: Frame, summary: Summary) -> list[Chart]:
     if frame.operation == "watch":
         return [*watch_charts(frame), _cpu(frame)]
     return [
         *stack_charts(frame),
         *timeline_charts(frame),
+        *forest_charts(frame, summary),
         *step_charts(frame),
         *acknowledged_charts(frame),
         *scaling_charts(frame),

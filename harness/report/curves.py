@@ -77,8 +77,8 @@ def draw_knees(panel: Panel, limits: tuple[float, float], timeout_ms: float) -> 
     axes.set_xscale("log")
     axes.set_xlim(min(rates) / 1.1, max(rates) * 1.1)
     ratio = max(rates) / min(rates) * 1.2
-    axes.xaxis.set_major_locator(LogLocator(subs=_subs(ratio), numticks=20))
-    axes.xaxis.set_major_formatter(FuncFormatter(_short))
+    axes.xaxis.set_major_locator(LogLocator(subs=subs(ratio), numticks=20))
+    axes.xaxis.set_major_formatter(FuncFormatter(short_number))
     axes.xaxis.set_minor_locator(NullLocator())
     if panel.level is not None:
         _mark_level(axes, *panel.level)
@@ -173,7 +173,7 @@ def _log_heights(ends: Sequence[tuple[float, float]], limits: tuple[float, float
     return [math.log(max(y, low) / low) / math.log(high / low) for _, y in ends]
 
 
-def _short(value: float, _: int | None) -> str:
+def short_number(value: float, _: int | None) -> str:
     """A tick's number, so short that it fits."""
     for unit, size in (("M", 1e6), ("k", 1e3)):
         if abs(value) >= max(size, 10_000):
@@ -195,11 +195,11 @@ def _curve_frame(
     figure, axes = framed(panel, max(PLOT, LINE * len(texts)), LEFT, right, panel.missing)
     if log:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=_subs(high / low), numticks=20))
+        axes.yaxis.set_major_locator(LogLocator(subs=subs(high / low), numticks=20))
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=True))
     axes.set_ylim(low, high)
-    axes.yaxis.set_major_formatter(FuncFormatter(_short))
+    axes.yaxis.set_major_formatter(FuncFormatter(short_number))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(True, color=colour("line"), linewidth=0.8)
     return figure, axes, wide
@@ -274,7 +274,8 @@ def _legible(ticks: Sequence[float], scale: float) -> list[float]:
     return kept
 
 
-def _subs(ratio: float) -> tuple[float, ...]:
+def subs(ratio: float) -> tuple[float, ...]:
+    """Where a log scale that spans such a ratio has its ticks, as multiples of a power of ten."""
     if ratio < 10:
         return (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
     return (1.0, 2.0, 5.0) if ratio < 300 else (1.0,)

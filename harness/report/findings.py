@@ -17,7 +17,7 @@ FEW = 3
 """Cells that a sentence names; more are counted."""
 FOUND = (Word.FASTER, Word.SLOWER)
 
-_Parts = Mapping[str, Mapping[str, Sequence[Comparison]]]
+Parts = Mapping[str, Mapping[str, Sequence[Comparison]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,10 @@ def finding_words(summary: Summary) -> list[str]:
         return []
     if not any_ranked(summary):
         return [f"Nothing is ranked: {comparisons[0].why}."]
-    named = _names(summary)
+    named = names(summary)
     return [
         f"{title}: {'; '.join(_said(part, AT[m], named) for m, part in by_metric.items())}."
-        for title, by_metric in _parts(summary).items()
+        for title, by_metric in parts(summary).items()
     ]
 
 
@@ -93,10 +93,10 @@ def finding_table(summary: Summary) -> FindingTable:
     if not any_ranked(summary):
         return FindingTable((), (), ())
     comparisons = summary.findings.comparisons
-    named = _names(summary)
+    named = names(summary)
     used = [metric for metric in METRICS if any(each.metric == metric for each in comparisons)]
-    parts = []
-    for title, by_metric in _parts(summary).items():
+    found = []
+    for title, by_metric in parts(summary).items():
         said: dict[tuple[str, str], dict[str, str]] = {}
         for metric, part in by_metric.items():
             for each in part:
@@ -105,14 +105,14 @@ def finding_table(summary: Summary) -> FindingTable:
             Pair((a, b), (named[a], named[b]), [words.get(metric, "–") for metric in used])
             for (a, b), words in said.items()
         ]
-        parts.append((title, pairs))
+        found.append((title, pairs))
     silent = dict.fromkeys(each.why for each in comparisons if each.why)
-    return FindingTable([AT[metric] for metric in used], parts, list(silent))
+    return FindingTable([AT[metric] for metric in used], found, list(silent))
 
 
 def floor_table(summary: Summary) -> list[FloorRow]:
     """A row for each metric of each A/A pair."""
-    named, titles = _names(summary), _titles(summary)
+    named, under = names(summary), titles(summary)
     rows = []
     for floor in summary.findings.floors:
         first, _ = floor.cells
@@ -126,7 +126,7 @@ def floor_table(summary: Summary) -> list[FloorRow]:
             str(floor.effect.pairs),
             floor.effect.method,
         ]
-        rows.append(FloorRow(first, f"{named[first]} ({floor.family})", titles[first], figures))
+        rows.append(FloorRow(first, f"{named[first]} ({floor.family})", under[first], figures))
     return rows
 
 
@@ -154,7 +154,7 @@ def _figures(ratio: float, low: float, high: float) -> str:
     return f"{ratio:.2f}" if math.isnan(low) else f"{ratio:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _names(summary: Summary) -> dict[str, str]:
+def names(summary: Summary) -> dict[str, str]:
     """What cells are called among those of their class, which the title says."""
     classes = dict.fromkeys(durability(cell) for cell in summary.cells)
     found: dict[str, str] = {}
@@ -163,7 +163,7 @@ def _names(summary: Summary) -> dict[str, str]:
     return found
 
 
-def _titles(summary: Summary) -> dict[str, str]:
+def titles(summary: Summary) -> dict[str, str]:
     """Under what load and condition each cell ran, by its id, with its class where not all have
     the same."""
     mixed = len({durability(cell) for cell in summary.cells}) > 1
@@ -174,12 +174,12 @@ def _titles(summary: Summary) -> dict[str, str]:
     }
 
 
-def _parts(summary: Summary) -> _Parts:
+def parts(summary: Summary) -> Parts:
     """The comparisons by title, then by metric."""
-    titles = _titles(summary)
+    under = titles(summary)
     found: dict[str, dict[str, list[Comparison]]] = {}
     for each in summary.findings.comparisons:
-        by_metric = found.setdefault(titles[each.cells[0]], {})
+        by_metric = found.setdefault(under[each.cells[0]], {})
         by_metric.setdefault(each.metric, []).append(each)
     return found
 
@@ -194,7 +194,7 @@ def _said(part: Sequence[Comparison], at: str, named: Mapping[str, str]) -> str:
     unranked = f", {silent} of {len(part)} pairs not ranked" if silent else ""
     if not found:
         floor = max(each.floor for each in part if not math.isnan(each.floor))
-        between = _some([named[i] for i in ids], "{} cells")
+        between = listed([named[i] for i in ids], "{} cells")
         return (
             f"{at} no difference found between {between} (floor {percent_above(floor)}){unranked}"
         )
@@ -204,8 +204,8 @@ def _said(part: Sequence[Comparison], at: str, named: Mapping[str, str]) -> str:
         return f"{at} {second} is {part[0].word.value} than {first} ({ratio:.2f} times)"
     lost = {_loser(each) for each in found}
     won = {_winner(each) for each in found}
-    ahead = _some([named[i] for i in ids if i not in lost], "{} of them")
-    behind = _some([named[i] for i in ids if i not in won], "{} of them")
+    ahead = listed([named[i] for i in ids if i not in lost], "{} of them")
+    behind = listed([named[i] for i in ids if i not in won], "{} of them")
     return (
         f"{at} {len(found)} of {len(part)} pairs differ, nothing was found faster than {ahead} and"
         f" nothing slower than {behind}{unranked}"
@@ -220,8 +220,8 @@ def _loser(each: Comparison) -> str:
     return each.cells[each.word is Word.SLOWER]
 
 
-def _some(names: Sequence[str], otherwise: str) -> str:
+def listed(named: Sequence[str], otherwise: str) -> str:
     """Names as a sentence has them, or how many they are."""
-    if len(names) > FEW:
-        return otherwise.format(len(names))
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    if len(named) > FEW:
+        return otherwise.format(len(named))
+    return " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))

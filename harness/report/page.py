@@ -14,12 +14,12 @@ from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Status
 from harness.condition import DURABILITY
 from harness.report import look, words
-from harness.report.answers import answers
 from harness.report.capacity import HEADS as CAPACITY_HEADS
 from harness.report.capacity import capacity_table, objective_words
 from harness.report.cell_table import COUNTS, cell_table
 from harness.report.environment import environment, pairs
 from harness.report.findings import FLOOR_HEADS, finding_table, floor_table, repeats_words
+from harness.report.headline import figures, headline
 from harness.report.instrument import quoted
 from harness.report.messages import HEADLINE, HEADS, fates
 from harness.report.overhead import tables
@@ -49,7 +49,8 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
     return pages.get_template("page.html.j2").render(
         info=info,
         state=STATES.get(info["status"], f"State of the run: {info['status']}."),
-        answers=answers(summary),
+        headline=headline(summary),
+        figures=figures(summary),
         steps=steps_table(summary.once),
         fates=fates(summary),
         overhead=tables(summary.once),
@@ -61,7 +62,7 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
         capacity=capacity_table(summary),
         capacity_heads=CAPACITY_HEADS,
         objective=objective_words(summary),
-        headline=HEADLINE,
+        fate_first=HEADLINE,
         fate_heads=HEADS,
         finished=sum(len(cell.trials) for cell in summary.cells),
         validity=_validity(summary),

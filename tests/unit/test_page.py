@@ -19,6 +19,7 @@ from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Code, Reason
 from harness.report.answers import answers
 from harness.report.build import COLUMNS, build_report, to_csv
+from harness.report.headline import headline
 from harness.report.page import render_page
 from harness.report.steps_table import STEPS
 from tests.unit import message_summaries, summaries
@@ -125,7 +126,7 @@ def test_the_answer_is_the_first_thing_after_the_heading(make: summaries.Make) -
     _, _, below = text_of(make).partition("</h1>")
     shown, *_ = below.partition('<div class="state">')
     paragraphs = re.findall(r"<p>(.*?)</p>", shown)
-    assert [unescape(each) for each in paragraphs] == answers(made)
+    assert [unescape(each) for each in paragraphs] == headline(made)
     assert re.fullmatch(r'\s*<div class="answer">(\s*<p>[^<]*</p>)+\s*</div>\s*', shown)
 
 
