@@ -143,7 +143,9 @@ class LoopAlarm:
 
 class PollingAlarm:
     """Asks for the time at every turn of the event loop, which does not sleep meanwhile: neither
-    the wake-up nor what a processor forgets while it rests makes it late. Takes a processor."""
+    the wake-up nor what a processor forgets while it rests makes it late. Takes a processor, and
+    gives way at every turn to other threads that want it: some libraries read their sockets there.
+    """
 
     name = "polling"
 
@@ -174,6 +176,7 @@ class PollingAlarm:
             self._due()
         self._turning = self._at is not None
         if self._turning:
+            os.sched_yield()
             self._loop.call_soon(self._turn)
 
 

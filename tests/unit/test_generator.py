@@ -425,3 +425,31 @@ def test_an_alarm_that_has_gone_off_and_is_set_anew_waits_for_its_new_instant(
         assert min(rung) >= 0
 
     run(case())
+
+
+def test_an_alarm_that_never_sleeps_gives_way_to_other_threads(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a library that reads its sockets in a thread of its own would hear of arrivals too late,
+    and of several in any order."""
+    asked, given = 0, 0
+
+    def clock() -> int:
+        nonlocal asked
+        asked += 1
+        return asked
+
+    def give_way() -> None:
+        nonlocal given
+        given += 1
+
+    monkeypatch.setattr("orders.alarm.time.monotonic_ns", clock)
+    monkeypatch.setattr("orders.alarm.os.sched_yield", give_way)
+
+    async def wait() -> None:
+        due = asyncio.Event()
+        PollingAlarm(asyncio.get_running_loop(), due.set).arm(10)
+        await due.wait()
+
+    run(wait())
+    assert given == asked - 1 == 9
