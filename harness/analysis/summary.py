@@ -17,6 +17,7 @@ from harness.analysis.ledger import Ledger, combine
 from harness.analysis.overhead import Overhead, bytes_per_op, overhead
 from harness.analysis.polling import expected_excess_ms
 from harness.analysis.ranking import Findings, find
+from harness.analysis.spread import Spread, added
 from harness.analysis.stack import stacks
 from harness.analysis.stats import (
     Distribution,
@@ -94,6 +95,8 @@ class CellResult:
     """What became of the messages of all trials."""
     read_again: float | None
     """The share of what arrived that a further consumer could read after it was consumed."""
+    spread: Spread | None
+    """How the messages of all trials were spread over partitions."""
     lag: Sequence[Sequence[tuple[float, int]]]
     """For each trial: (seconds since the window's start, messages that the workers were behind)."""
     worked_per_order: float | None
@@ -145,6 +148,7 @@ class CellResult:
             "acked_per_s": _rounded(self.acked_per_s),
             "ledger": self.ledger.to_json() if self.ledger else None,
             "read_again": _rounded(self.read_again),
+            "spread": asdict(self.spread) if self.spread else None,
             "lag": [[[round(at, 3), behind] for at, behind in trial] for trial in self.lag],
             "warm_up": [t.warm_up.to_json() if t.warm_up else None for t in self.trials],
             "worked_per_order": _rounded(self.worked_per_order),
@@ -360,6 +364,7 @@ def put_together(
         acked_per_s=middle([t.acked_per_s for t in trials]) if acks else None,
         ledger=combine([t.ledger for t in trials if t.ledger is not None]),
         read_again=_read_again(trials),
+        spread=added([t.spread for t in trials if t.spread is not None]),
         lag=[_since_start(t) for t in trials if t.seen.lag],
         worked_per_order=_worked_per_order(trials),
         lanes_opened=max((t.health["lanes_opened"] for t in trials), default=None),

@@ -13,6 +13,7 @@ from harness.analysis.accounts import Counts
 from harness.analysis.delay import own_delay
 from harness.analysis.deliveries import Watched, progress_ms, watched
 from harness.analysis.ledger import Ledger, ledger
+from harness.analysis.spread import Spread, spread
 from harness.analysis.stats import PERCENTILES, Distribution, batch_percentiles, distribution
 from harness.analysis.timeline import Slice, slices
 from harness.analysis.usage import Idle, Spent
@@ -100,6 +101,8 @@ class TrialResult:
     processed_elsewhen: int = 0
     """See accounts.processed_elsewhen."""
     timeline: Sequence[Slice] = ()
+    spread: Spread | None = None
+    """How messages were spread over partitions."""
 
     @property
     def acked_per_s(self) -> float:
@@ -193,6 +196,7 @@ def summarize_trial(
         quickest_ms=accounts.quickest_ms(samples),
         processed_elsewhen=accounts.processed_elsewhen(samples),
         timeline=slices(samples.planned, _latency(samples), (start, end)),
+        spread=spread(arrivals) if arrivals is not None else None,
     )
 
 

@@ -19,11 +19,13 @@ from harness.report.capacity import capacity_table, objective_words
 from harness.report.cell_table import COUNTS, cell_table
 from harness.report.environment import environment, pairs
 from harness.report.findings import FLOOR_HEADS, finding_table, floor_table, repeats_words
+from harness.report.guide import guide
 from harness.report.headline import figures, headline
 from harness.report.instrument import quoted
 from harness.report.messages import HEADLINE, HEADS, fates
 from harness.report.overhead import tables
 from harness.report.panels import Chart
+from harness.report.rules import rules
 from harness.report.stack_chart import stack_table
 from harness.report.steps_table import steps_table
 from harness.report.verdict_list import not_shown, verdict_list
@@ -51,6 +53,8 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
         state=STATES.get(info["status"], f"State of the run: {info['status']}."),
         headline=headline(summary),
         figures=figures(summary),
+        guide=guide(summary),
+        rules=rules(summary),
         steps=steps_table(summary.once),
         fates=fates(summary),
         overhead=tables(summary.once),
