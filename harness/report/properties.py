@@ -28,6 +28,10 @@ GRPC_ENCODING = Source(
     "gRPC over HTTP/2", "https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md"
 )
 GRPC_LANGUAGES = Source("gRPC: supported languages", "https://grpc.io/docs/languages/")
+GRPC_LIMITS = Source(
+    "gRPC core: default limits",
+    "https://github.com/grpc/grpc/blob/master/include/grpc/impl/grpc_types.h",
+)
 GRPC_WEB = Source("gRPC-Web basics", "https://grpc.io/docs/platforms/web/basics/")
 HTML_EVENTS = Source(
     "HTML standard: server-sent events",
@@ -38,6 +42,10 @@ HTTP = Source("RFC 9110: HTTP semantics", "https://www.rfc-editor.org/rfc/rfc911
 HTTP_1 = Source("RFC 9112: HTTP/1.1", "https://www.rfc-editor.org/rfc/rfc9112")
 HTTP_2 = Source("RFC 9113: HTTP/2", "https://www.rfc-editor.org/rfc/rfc9113")
 KAFKA = Source("Kafka documentation", "https://kafka.apache.org/documentation/")
+KAFKA_LIMITS = Source(
+    "Kafka: message.max.bytes",
+    "https://kafka.apache.org/documentation/#brokerconfigs_message.max.bytes",
+)
 KAFKA_CLIENTS = Source(
     "Kafka: clients", "https://cwiki.apache.org/confluence/display/KAFKA/Clients"
 )
@@ -69,7 +77,7 @@ _HTTP_1: Mapping[str, Property] = {
 }
 _GRPC: Mapping[str, Property] = {
     "survive": _NO_BROKER,
-    "payload": Property("4 MiB a message received, unless raised", GRPC_CONCEPTS),
+    "payload": Property("4 MiB a message received, unless raised", GRPC_LIMITS),
     "browser": Property("only through a proxy that speaks gRPC-Web", GRPC_WEB),
     "languages": Property("generated for about a dozen", GRPC_LANGUAGES),
     "standard": Property(
@@ -121,7 +129,7 @@ PROPERTIES: Mapping[str, Mapping[str, Property]] = {
     "kafka": {
         "survive": _BROKER,
         "order": Property("kept within a partition", KAFKA),
-        "payload": Property("about 1 MB a batch of messages, unless raised", KAFKA),
+        "payload": Property("1 MiB a batch of messages, unless raised", KAFKA_LIMITS),
         "browser": Property("no: only through a bridge", KAFKA_PROTOCOL),
         "languages": Property("Java by the project, others by their communities", KAFKA_CLIENTS),
         "standard": Property("published, and the project's own", KAFKA_PROTOCOL),
