@@ -14,24 +14,28 @@ NOT_ASKED = ("question", "repeats", "seed", "budget_s", "noise", "objective", "p
 """What of a scenario does not change what a trial measures."""
 
 
+def machine_facts(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes the figures of a run (as run.json has it) its machine's, where noted."""
+    found = {
+        f"{topic}.{key}": known[key]
+        for topic, keys in MACHINE.items()
+        for known in [_topic(run, topic)]
+        for key in keys
+        if key in known
+    }
+    found |= {f"processors of {role}": run["placement"][role] for role in ("generator", "server")}
+    return found | ({"processors kept awake": run["awake"]} if "awake" in run else {})
+
+
 def machine_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """Where two runs (as run.json has them) were on unlike machines. What one of the two did not
     note is passed over."""
-    found = [
-        _unlike(f"{topic}.{key}", ours[key], theirs[key])
-        for topic, keys in MACHINE.items()
-        for ours, theirs in [(_topic(a, topic), _topic(b, topic))]
-        for key in keys
-        if key in ours and key in theirs and ours[key] != theirs[key]
+    ours, theirs = machine_facts(a), machine_facts(b)
+    return [
+        _unlike(key, ours[key], theirs[key])
+        for key in ours
+        if key in theirs and ours[key] != theirs[key]
     ]
-    found += [
-        _unlike(f"processors of {role}", a["placement"][role], b["placement"][role])
-        for role in ("generator", "server")
-        if a["placement"][role] != b["placement"][role]
-    ]
-    if "awake" in a and "awake" in b and a["awake"] != b["awake"]:
-        found.append(_unlike("processors kept awake", a["awake"], b["awake"]))
-    return found
 
 
 def software_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

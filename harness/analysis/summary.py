@@ -130,6 +130,7 @@ class CellResult:
             "counts": asdict(self.counts),
             "throughput_per_s": _rounded(self.throughput_per_s),
             "latency_ms": self.latency.to_json(),
+            "range": self._range(),
             "ack_ms": self.ack.to_json() if self.ack else None,
             "service_time_ms": self.service_time.to_json(),
             "send_lag_us": {"p50": lag["p50"], "p99": lag["p99"]},
@@ -162,6 +163,20 @@ class CellResult:
             "latency_by_percentile_ms": [[p, round(v, 6)] for p, v in self.latency_by_percentile],
             "timeline": [each.to_json() for each in self.timeline],
             "verdict": self.verdict.to_json(),
+        }
+
+    def _range(self) -> dict[str, list[float] | None]:
+        """The least and the most over trials; None for fewer than two, or where one cannot tell."""
+        of_trials = {
+            "p50": [trial.latency.p50 for trial in self.trials],
+            "p99": [trial.latency.p99 for trial in self.trials],
+            "throughput_per_s": [trial.throughput_per_s for trial in self.trials],
+        }
+        return {
+            name: [round(min(values), 6), round(max(values), 6)]
+            if len(values) > 1 and all(map(math.isfinite, values))
+            else None
+            for name, values in of_trials.items()
         }
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.calibration import STYLES, conclude, parts
+from harness.cli.indexing import keep_index
 from harness.cli.paths import RESULTS, make, shown, taken, unused
 from harness.scenario import BadInput
 from harness.variant import parse_variant
@@ -58,6 +59,7 @@ def main(options: argparse.Namespace) -> int:
             watcher.close()
     found = conclude(folder, [part.name for part in asked])
     print_checks(found, screen)
+    keep_index([folder], screen)
     return 0 if all(check.met for check in found) else 1
 
 

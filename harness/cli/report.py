@@ -5,12 +5,16 @@ from pathlib import Path
 
 from harness.cli.compare import compared, tell
 from harness.cli.gating import NOT_MET, add_gate, fitting, given_gate, judge_gate
+from harness.cli.indexing import keep_index, make_index
+from harness.cli.resuming import given_options
 from harness.scenario import BadInput
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("run", type=Path, help="a run's folder")
+    parser.add_argument(
+        "run", type=Path, help="a run's folder, or the folder around runs: makes its index"
+    )
     add_gate(parser)
 
 
@@ -18,8 +22,13 @@ def main(options: argparse.Namespace) -> int:
     """Rebuild everything after trials/, and hold it against a gate where one is given."""
     from harness.report.build import build_report
     from harness.report.console import console, print_summary
+    from harness.report.past import holds_runs
     from harness.results import open_run
 
+    if not (options.run / "run.json").exists() and holds_runs(options.run):
+        if given := given_options(options, ["gate", "junit", "baseline"]):
+            raise BadInput(f"{name}: is about one run; {options.run} has several" for name in given)
+        return 0 if make_index(options.run, console()) else 2
     problems: list[str] = []
     gate = given_gate(options, problems)
     try:
@@ -33,6 +42,7 @@ def main(options: argparse.Namespace) -> int:
     screen = console()
     print_summary(summary, screen)
     screen.print(f"report: {options.run / 'report.html'}", highlight=False, soft_wrap=True)
+    keep_index([options.run], screen)
     against = None
     if options.baseline is not None:
         against = compared(options.baseline, options.run, [])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from clients import catalog
 from harness.cli.addresses import add_addresses, given_addresses
 from harness.cli.gating import NOT_MET, add_gate, fitting, given_gate, judge_gate
+from harness.cli.indexing import keep_index
 from harness.cli.interleaving import revision_problems, side_folders, sides_of
 from harness.cli.list import size
 from harness.cli.paths import RESULTS, make, scenario_path, shown, taken, unused
@@ -163,6 +164,7 @@ def main(options: argparse.Namespace) -> int:
         finally:
             watcher.close()
     summaries = [_reported(folder, screen) for folder in task.folders]
+    keep_index(task.folders, screen)
     met = _held_against(options, task, summaries[-1], screen)
     if not complete:
         screen.print("interrupted: the results are partial", style="red")

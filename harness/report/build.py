@@ -11,6 +11,7 @@ from harness.analysis.overhead import RoleCost
 from harness.analysis.summary import Summary, summarize
 from harness.report.cell_table import COUNTS, LATENCY
 from harness.report.charts import make_charts, standalone
+from harness.report.headline import headline
 from harness.report.markdown import to_markdown
 from harness.report.page import render_page
 from harness.results import open_run, write_json, write_text
@@ -67,7 +68,7 @@ def build_report(folder: Path) -> Summary:
     """
     summary = summarize(open_run(folder))
     charts = make_charts(summary)
-    write_json(folder / "summary.json", summary.to_json())
+    write_json(folder / "summary.json", {**summary.to_json(), "headline": headline(summary)})
     write_text(folder / "summary.csv", to_csv(summary))
     write_text(folder / "summary.md", to_markdown(summary))
     for chart in charts:

@@ -1,7 +1,7 @@
 """The one visual language: a style has one colour and one mark, a variant of it one line style."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clients import catalog
 from harness.analysis.summary import CellResult
@@ -72,13 +72,17 @@ def looks(cells: Sequence[CellResult]) -> dict[str, Look]:
         of_style = ways.setdefault(style, [])
         if way not in of_style:
             of_style.append(way)
-        place = styles.index(style)
-        found[cell.info["id"]] = Look(
-            "invalid" if cell.verdict.status is Status.INVALID else PALETTE[place % len(PALETTE)],
-            MARKS[place % len(MARKS)],
-            DASHES[of_style.index(way) % len(DASHES)],
-        )
+        own = replace(look_of(style, styles), dash=DASHES[of_style.index(way) % len(DASHES)])
+        if cell.verdict.status is Status.INVALID:
+            own = replace(own, colour="invalid")
+        found[cell.info["id"]] = own
     return found
+
+
+def look_of(style: str, styles: Sequence[str]) -> Look:
+    """The look of a style by its place among all `styles` of a page."""
+    place = styles.index(style)
+    return Look(PALETTE[place % len(PALETTE)], MARKS[place % len(MARKS)], DASHES[0])
 
 
 def css(selector: str) -> str:

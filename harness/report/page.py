@@ -3,17 +3,15 @@
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.analysis.stats import PERCENTILES
 from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Status
 from harness.condition import DURABILITY
-from harness.report import look, words
+from harness.report import words
 from harness.report.capacity import HEADS as CAPACITY_HEADS
 from harness.report.capacity import capacity_table, objective_words
 from harness.report.cell_table import COUNTS, cell_table
@@ -25,6 +23,7 @@ from harness.report.instrument import quoted
 from harness.report.messages import HEADLINE, HEADS, fates
 from harness.report.overhead import tables
 from harness.report.panels import Chart
+from harness.report.rendering import rendered
 from harness.report.rules import rules
 from harness.report.stack_chart import stack_table
 from harness.report.steps_table import steps_table
@@ -40,15 +39,9 @@ STATES = {
 
 def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
     """The report, self-contained. Every text of the run is escaped."""
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     info = summary.info
-    return pages.get_template("page.html.j2").render(
+    return rendered(
+        "page.html.j2",
         info=info,
         state=STATES.get(info["status"], f"State of the run: {info['status']}."),
         headline=headline(summary),
@@ -76,8 +69,6 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
             for chart in charts
         ],
         missing=not_shown(summary.once),
-        theme=Markup(look.css(":root")),
-        fonts=Markup(look.FONTS),
         groups=cell_table(summary),
         latency_names=[*(words.percent(p) for p in PERCENTILES.values()), "max"],
         count_names=[name.replace("_", " ") for name in COUNTS],

@@ -1,0 +1,36 @@
+"""The index of the folder around runs."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.cli.paths import RESULTS, shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def keep_index(runs: Iterable[Path], screen: "Console") -> None:
+    """Make the index around each run anew where there is to be one: in the project's results/, and
+    where there is one already. No other folder gets a file that it did not have."""
+    from harness.report.index import NAME, is_index
+
+    for around in dict.fromkeys(run.resolve().parent for run in runs):
+        if around == RESULTS.resolve() or is_index(around / NAME):
+            make_index(around, screen)
+
+
+def make_index(around: Path, screen: "Console") -> bool:
+    """Write a folder's index and say where it is; returns whether it could be written. That it
+    could not is said, and no more: the runs themselves are whole."""
+    from harness.report.index import NAME, build_index
+
+    path = shown(around / NAME)
+    try:
+        build_index(around)
+    except OSError as error:
+        said, made = f"index: {path} cannot be written: {error.strerror}", False
+    else:
+        said, made = f"all runs: {path}", True
+    screen.print(said, markup=False, highlight=False, soft_wrap=True)
+    return made
