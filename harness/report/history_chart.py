@@ -14,6 +14,8 @@ FRAME = {"width": 360, "height": 132, "left": 46, "right": 354, "top": 28, "bott
 """Of the picture and, but for its size, of the plot in it, in pixels."""
 MARK = 8.5
 """Width of a mark."""
+ROOM = 11.0
+"""Width that a mark takes with what is around it."""
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 MOST_TICKS = 4
 LEAST = 1e-9
@@ -46,6 +48,8 @@ class Plot:
     """Between runs that follow each other and are both usable."""
     ends: tuple[str, str]
     """The days of the first and the last run."""
+    scale: float
+    """Of marks: less than 1 where they would cover each other."""
     alt: str
 
 
@@ -92,11 +96,11 @@ def _plot(points: Sequence[Point], metric: str) -> Plot:
         for edge in (value, *(point.range(metric) or ()))
     )
     ticks = list(_ticks(top))
-    scale = (FRAME["bottom"] - FRAME["top"]) / (ticks[-1] or 1.0)
+    per_unit = (FRAME["bottom"] - FRAME["top"]) / ticks[-1]
     step = (FRAME["right"] - FRAME["left"]) / len(points)
 
     def height(value: float) -> float:
-        return round(FRAME["bottom"] - value * scale, 1)
+        return round(FRAME["bottom"] - value * per_unit, 1)
 
     dots: list[Dot | None] = []
     for number, point in enumerate(points):
@@ -122,6 +126,7 @@ def _plot(points: Sequence[Point], metric: str) -> Plot:
         [dot for dot in dots if dot],
         [(a, b) for a, b in pairwise(dots) if a and b and not (a.grey or b.grey)],
         (when(points[0])[:10], when(points[-1])[:10]),
+        round(min(1.0, step / ROOM), 2),
         _alt(points, metric),
     )
 
