@@ -138,11 +138,22 @@ def _passages(trials: Sequence[TrialResult]) -> list[Passage]:
 def bytes_per_op(moved: Sequence[Passage]) -> tuple[float, float] | None:
     """To and from the broker, where there is one, else from and to the client; None where nothing
     was counted."""
+    return _both_ways([p.bytes for p in _at_the_hub(moved)])
+
+
+def segments_per_op(moved: Sequence[Passage]) -> tuple[float, float] | None:
+    """As bytes_per_op, those without payload included."""
+    return _both_ways([p.segments for p in _at_the_hub(moved)])
+
+
+def _at_the_hub(moved: Sequence[Passage]) -> list[Passage]:
+    """What went to and from the broker or, without one, the client."""
     hub = "broker" if any("broker" in p.between for p in moved) else CLIENT
-    ends = [p for p in moved if hub in p.between and p.between[0] != p.between[1]]
-    if not ends:
-        return None
-    return sum(p.bytes[0] for p in ends), sum(p.bytes[1] for p in ends)
+    return [p for p in moved if hub in p.between and p.between[0] != p.between[1]]
+
+
+def _both_ways(each: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    return (sum(to for to, _ in each), sum(back for _, back in each)) if each else None
 
 
 def passages(flows: Sequence[Sequence[Mapping[str, Any]]], completed: int) -> list[Passage]:

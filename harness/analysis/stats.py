@@ -23,6 +23,9 @@ CURVE_POINTS = (
     *(99.9 + thousandth / 1000 for thousandth in range(91)),
 )
 
+Curve = Sequence[tuple[float, float]]
+"""(percentile, value), ascending."""
+
 
 def resolvable(count: int, percentile: float) -> bool:
     """Whether a sample of `count` has a 95% upper bound for a percentile inside itself.
@@ -198,16 +201,35 @@ def student_point(freedom: int, level: float = 0.95) -> float:
     return high
 
 
-def curve(trials: Sequence[tuple[npt.NDArray[np.float64], int]]) -> list[tuple[float, float]]:
-    """(percentile, median over trials) for a chart, up to the last that is resolvable and finite.
-
-    Each trial is its values in any order and its number of operations.
-    """
-    ascending = [(np.sort(values), count) for values, count in trials]
+def trial_curve(values: npt.NDArray[np.float64], count: int) -> Curve:
+    """A trial's own percentiles, up to the last that is resolvable; +infinity where one falls among
+    those without a value. Of `count` operations, `values` (any order) being those that have one."""
+    ascending = np.sort(values)
     points = []
     for percentile in CURVE_POINTS:
-        value = middle([percentile_of(a, n, percentile) for a, n in ascending])
-        if not math.isfinite(value):
+        value = percentile_of(ascending, count, percentile)
+        if math.isnan(value):
             break
         points.append((float(percentile), value))
     return points
+
+
+def middle_curve(trials: Sequence[Curve]) -> Curve:
+    """The median over trials, up to the last percentile that all resolve and that is finite."""
+    points = []
+    for at, values in _together(trials):
+        value = middle(values)
+        if not math.isfinite(value):
+            break
+        points.append((at, value))
+    return points
+
+
+def curve_ranges(trials: Sequence[Curve]) -> list[tuple[float, float, float]]:
+    """(percentile, lowest, highest) of the trials, at each percentile that all resolve."""
+    return [(at, min(values), max(values)) for at, values in _together(trials)]
+
+
+def _together(trials: Sequence[Curve]) -> list[tuple[float, list[float]]]:
+    """Each percentile that all trials have, and their values; all begin with the same one."""
+    return [(of_all[0][0], [value for _, value in of_all]) for of_all in zip(*trials, strict=False)]

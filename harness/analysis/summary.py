@@ -14,24 +14,33 @@ from harness.analysis.capacity import Capacity, capacities
 from harness.analysis.deliveries import Watched, middle_watched
 from harness.analysis.judgement import judge, steady
 from harness.analysis.ledger import Ledger, combine
-from harness.analysis.overhead import Overhead, bytes_per_op, overhead
+from harness.analysis.overhead import Overhead, bytes_per_op, overhead, segments_per_op
 from harness.analysis.polling import expected_excess_ms
 from harness.analysis.ranking import Findings, find
 from harness.analysis.spread import Spread, added
 from harness.analysis.stack import stacks
 from harness.analysis.stats import (
+    Curve,
     Distribution,
     Mean,
-    curve,
     distribution,
     mean_of,
     middle,
+    middle_curve,
     middle_distribution,
+    trial_curve,
 )
 from harness.analysis.subjects import subject_of
-from harness.analysis.timeline import CHANGING, Slice, middle_slices
+from harness.analysis.timeline import Slice, middle_instants, middle_slices
 from harness.analysis.trial import Seen, TrialResult, summarize_trial
-from harness.analysis.usage import Idle, counted_between, idle, other_busy, spent_by_role
+from harness.analysis.usage import (
+    Idle,
+    counted_between,
+    idle,
+    other_busy,
+    spent_by_role,
+    used_over_time,
+)
 from harness.analysis.verdicts import Code, Status, Verdict
 from harness.results import (
     FORMAT,
@@ -45,6 +54,9 @@ from harness.results import (
 
 ROLES = ("generator", "server", "gateway", "broker", "rival")
 """Roles of processes; a role may have several (`broker.2`). A rival stands still meanwhile."""
+
+FAULTS = ("killed", "restarted")
+"""Events that say what was done on purpose."""
 
 
 class Noted(Protocol):
@@ -104,15 +116,29 @@ class CellResult:
     lanes_opened: int | None
     cpu_us_per_op: Mapping[str, float | None]
     overhead: Overhead
-    latency_by_percentile: Sequence[tuple[float, float]]
+    latency_curves: Sequence[Curve]
+    """Each trial's own latency by percentile, in ms."""
+    latency_by_percentile: Curve
+    """In the middle of the trials."""
     verdict: Verdict
 
     @property
     def timeline(self) -> Sequence[Slice]:
-        """How latency went along, where the load's rate changes."""
-        if self.info["load"]["model"] not in CHANGING:
-            return ()
+        """How it went along, in the middle of the trials."""
         return middle_slices([trial.timeline for trial in self.trials])
+
+    @property
+    def faults(self) -> Sequence[tuple[float, str]]:
+        """What was done on purpose, and when: seconds since the window's start, in the middle of
+        the trials."""
+        return middle_instants(
+            [[(t.since_start_s(at), what) for at, what in t.seen.faults] for t in self.trials]
+        )
+
+    @property
+    def segments_per_op(self) -> tuple[float, float] | None:
+        """As bytes_per_op."""
+        return segments_per_op(self.overhead.passages)
 
     @property
     def expected_excess_ms(self) -> float | None:
@@ -258,8 +284,8 @@ def _readers(info: Mapping[str, Any]) -> int:
 
 def observed(noted: Noted, cell: str, trial: int) -> Seen:
     """What was noted of a trial from outside."""
-    rows = [r for r in noted.telemetry if r["cell"] == cell and r["trial"] == trial and r["mark"]]
-    marks = {(row["role"], row["mark"]): row for row in rows}
+    rows = [r for r in noted.telemetry if r["cell"] == cell and r["trial"] == trial]
+    marks = {(row["role"], row["mark"]): row for row in rows if row["mark"]}
     events = [e for e in noted.events if e["cell"] == cell and e["trial"] == trial]
     said = {event["kind"]: event["detail"] for event in events}
     drained = [json.loads(e["detail"]) for e in events if e["kind"] == "drained"]
@@ -276,6 +302,8 @@ def observed(noted: Noted, cell: str, trial: int) -> Seen:
         left=_left([each["left"] for each in drained]),
         read_again=sum(read) if (read := _told(drained, "read_again")) else None,
         lag=_total_lag([each["lag"] for each in drained]),
+        used=used_over_time(rows),
+        faults=[(e["at"], e["kind"]) for e in events if e["kind"] in FAULTS],
     )
 
 
@@ -357,6 +385,7 @@ def put_together(
     and `price`: see overhead."""
     acks = [t.ack for t in trials if t.ack is not None]
     costs = overhead(trials, rest, price)
+    curves = [trial_curve(*t.latency_values) for t in trials]
     return CellResult(
         info=info,
         trials=trials,
@@ -385,7 +414,8 @@ def put_together(
         lanes_opened=max((t.health["lanes_opened"] for t in trials), default=None),
         cpu_us_per_op={role: _cpu_per_op(trials, role) for role in ROLES},
         overhead=costs,
-        latency_by_percentile=curve([t.latency_values for t in trials]),
+        latency_curves=curves,
+        latency_by_percentile=middle_curve(curves),
         verdict=verdict,
     )
 
@@ -454,7 +484,7 @@ def _read_again(trials: Sequence[TrialResult]) -> float | None:
 
 
 def _since_start(trial: TrialResult) -> list[tuple[float, int]]:
-    return [((at - trial.window_start_ns) / 1e9, behind) for at, behind in trial.seen.lag]
+    return [(trial.since_start_s(at), behind) for at, behind in trial.seen.lag]
 
 
 def _watched_json(watched: Watched | None) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from harness.analysis.ledger import Ledger, ledger
 from harness.analysis.spread import Spread, spread
 from harness.analysis.stats import PERCENTILES, Distribution, batch_percentiles, distribution
 from harness.analysis.timeline import Slice, slices
-from harness.analysis.usage import Idle, Spent
+from harness.analysis.usage import Idle, Spent, Used
 from harness.analysis.warm_up import WarmUp, warm_up_enough
 from harness.results import DONE, Arrivals, Samples, Sightings
 
@@ -49,6 +49,10 @@ class Seen:
     """Messages that a further consumer could read after all were consumed."""
     lag: Sequence[tuple[int, int]] = ()
     """(instant, messages that the workers were behind)."""
+    used: Mapping[str, Sequence[Used]] = field(default_factory=dict)
+    """The CPU time of each process of a role, over time."""
+    faults: Sequence[tuple[int, str]] = ()
+    """(instant, what was done on purpose: `killed`, `restarted`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,10 @@ class TrialResult:
         low, high = np.searchsorted(self.done_ns, [start_ns, end_ns])
         return int(high - low)
 
+    def since_start_s(self, at_ns: int) -> float:
+        """An instant in seconds since the window's start."""
+        return (at_ns - self.window_start_ns) / 1e9
+
     @property
     def client_busy(self) -> float:
         """The share of the window that the generator spent on its processor."""
@@ -144,9 +152,12 @@ def summarize_trial(
     acked = measured & (samples.acked != 0)
     processed = done & (samples.processed != 0)
     start, end = samples.meta["window"]
+    seen = seen or Seen()
+    done_ns = np.sort(samples.done[samples.outcome == DONE])
+    lag_ms = np.where(samples.sent != 0, (samples.sent - samples.planned) / 1e6, math.nan)
     counts = accounts.count(samples)
     latency = (samples.done[done] - samples.planned[done]) / 1e6
-    send_lag_ms = (samples.sent[sent] - samples.planned[sent]) / 1e6
+    send_lag_ms = lag_ms[sent]
     within = (samples.outcome == DONE) & (samples.done >= start) & (samples.done < end)
     batches = {
         name: batch_percentiles(_latency(samples)[measured], PERCENTILES[name])
@@ -161,7 +172,7 @@ def summarize_trial(
         window_start_ns=start,
         latency=distribution(latency, counts.planned),
         latency_values=(latency, counts.planned),
-        done_ns=np.sort(samples.done[samples.outcome == DONE]),
+        done_ns=done_ns,
         sent_in_all=int((samples.sent != 0).sum()),
         ack=(
             distribution((samples.acked[acked] - samples.planned[acked]) / 1e6, counts.planned)
@@ -189,13 +200,15 @@ def summarize_trial(
         acked_in_window=int(((samples.acked >= start) & (samples.acked < end)).sum()),
         ledger=_ledger(samples, arrivals) if arrivals is not None else None,
         warm_up=warm_up_enough(batches["p50"]) if steady else None,
-        seen=seen or Seen(),
+        seen=seen,
         latency_batches=batches,
         own_delay=distribution(own_delay(send_lag_ms), counts.sent),
         sent_in_window=accounts.sent_within(samples),
         quickest_ms=accounts.quickest_ms(samples),
         processed_elsewhen=accounts.processed_elsewhen(samples),
-        timeline=slices(samples.planned, _latency(samples), (start, end)),
+        timeline=slices(
+            samples.planned, _latency(samples), lag_ms, done_ns, seen.used, (start, end)
+        ),
         spread=spread(arrivals) if arrivals is not None else None,
     )
 

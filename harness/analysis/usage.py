@@ -12,6 +12,9 @@ _IDLE = ("idle_start", "idle_end")
 Marks = Mapping[tuple[str, str], Mapping[str, Any]]
 """Rows of telemetry.parquet by role (`server.2`) and mark."""
 
+Used = Sequence[tuple[int, int]]
+"""(instant, CPU time in ns that a process had used by then), ascending."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spent:
@@ -45,6 +48,17 @@ def spent_by_role(marks: Marks) -> dict[str, Spent]:
         if mark == "window_start" and (role, "window_end") in marks:
             processes.setdefault(_group(role), []).append(role)
     return {role: _spent(marks, names) for role, names in processes.items()}
+
+
+def used_over_time(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Used]]:
+    """The CPU time of each process of a role, in all rows of a trial's telemetry."""
+    processes: dict[str, list[tuple[int, int]]] = {}
+    for row in rows:
+        processes.setdefault(row["role"], []).append((row["at"], row["cpu_ns"]))
+    by_role: dict[str, list[Used]] = {}
+    for name, seen in processes.items():
+        by_role.setdefault(_group(name), []).append(sorted(seen))
+    return by_role
 
 
 def counted_between(marks: Marks) -> tuple[int, int] | None:

@@ -462,7 +462,7 @@ def test_what_the_harness_saw_reaches_the_cell(tmp_path: Path) -> None:
         {"cell": None, "trial": None, "kind": "interrupted", "detail": ""},
     ]
     telemetry = [
-        {**mine, "role": role, "mark": mark, "cpu_ns": cpu, "rss_bytes": 1000 + cpu}
+        {**mine, "at": cpu, "role": role, "mark": mark, "cpu_ns": cpu, "rss_bytes": 1000 + cpu}
         for role in ("generator", "server", "gateway", "harness")
         for mark, cpu in (("before_open", 0), ("", 5), ("window_start", 300), ("window_end", 8300))
     ]

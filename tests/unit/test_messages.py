@@ -114,7 +114,15 @@ def cell(
     if arrivals is not None:
         write_arrivals(arrivals_path(path), arrivals)
     telemetry = [
-        {"cell": "c", "trial": 1, "role": role, "mark": mark, "cpu_ns": at, "rss_bytes": size}
+        {
+            "at": at,
+            "cell": "c",
+            "trial": 1,
+            "role": role,
+            "mark": mark,
+            "cpu_ns": at,
+            "rss_bytes": size,
+        }
         for role, used, size in (
             ("generator", 400 * MS, 1),
             ("server", 100 * MS, 1),

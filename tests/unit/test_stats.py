@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.stats import (
-    curve,
+    curve_ranges,
     distribution,
     middle,
+    middle_curve,
     middle_distribution,
     percentile_of,
     resolvable,
+    trial_curve,
 )
 
 values = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=2000)
@@ -86,12 +88,33 @@ def test_nothing_planned_has_no_percentile() -> None:
 
 def test_a_curve_ends_at_the_last_percentile_that_can_be_told() -> None:
     sample = np.arange(1.0, 1001.0)
-    points = curve([(sample, 1000)])
+    points = middle_curve([trial_curve(sample, 1000)])
     assert points[0] == (1.0, 10.0)
     last = points[-1][0]
     assert resolvable(1000, last)
     assert 99.0 < last < 99.9
     assert [y for _, y in points] == sorted(y for _, y in points)
-    censored = curve([(sample[:500], 1000)])
+    censored = middle_curve([trial_curve(sample[:500], 1000)])
     assert censored[-1][0] == 50.0
-    assert curve([]) == []
+    assert middle_curve([]) == []
+
+
+def test_a_trials_own_curve_goes_on_to_what_was_not_answered() -> None:
+    sample = np.arange(1.0, 1001.0)
+    whole, half = trial_curve(sample, 1000), trial_curve(sample[:500], 1000)
+    assert [p for p, _ in whole] == [p for p, _ in half]
+    assert dict(half)[50.0] == 500.0
+    assert {value for p, value in half if p > 50} == {math.inf}
+
+
+def test_the_range_of_curves_is_the_lowest_and_the_highest_trial() -> None:
+    sample = np.arange(1.0, 1001.0)
+    low, high = (trial_curve(sample * factor, len(sample)) for factor in (1, 3))
+    short = trial_curve(sample[:100] * 20, 100)
+    found = curve_ranges([low, high, short])
+    assert [p for p, _, _ in found] == [p for p, _ in short]
+    assert found[49] == (50.0, 500.0, 1500.0)
+    lost = curve_ranges([low, trial_curve(sample[:500], 1000)])
+    assert lost[49] == (50.0, 500.0, 500.0)
+    assert lost[50] == (51.0, 510.0, math.inf)
+    assert curve_ranges([]) == []
