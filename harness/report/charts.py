@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.analysis.stats import CURVE_POINTS, PERCENTILES, resolvable
+from harness.analysis.stats import CURVE_POINTS, PERCENTILES, curve_ranges, resolvable
 from harness.analysis.summary import CellResult, Summary
 from harness.report.capacity import capacity_charts
 from harness.report.curves import draw_lines
@@ -13,12 +13,13 @@ from harness.report.forest_chart import forest_charts
 from harness.report.frame import Frame, drawn_chart
 from harness.report.growth_charts import payload_charts, scaling_charts, watch_charts
 from harness.report.message_charts import acknowledged_charts, lag_charts
+from harness.report.over_time_chart import over_time_charts
 from harness.report.panels import Chart, Missing, Series
 from harness.report.stack_chart import stack_charts
-from harness.report.step_charts import step_charts, traffic_charts
+from harness.report.step_charts import early, step_charts, traffic_charts
 from harness.report.svg import composed
 from harness.report.timeline_chart import timeline_charts
-from harness.report.words import durability_words, milliseconds, percent, planned_per_s
+from harness.report.words import durability_words, milliseconds, percent, planned_per_s, spread
 from harness.report.words import whole_number as number
 
 
@@ -31,21 +32,28 @@ def make_charts(summary: Summary) -> list[Chart]:
 
 
 def _charts(frame: Frame, summary: Summary) -> list[Chart]:
+    over_time = over_time_charts(frame)
+    folded = [chart for chart in over_time if chart.folded]
     if frame.operation == "watch":
-        return [*watch_charts(frame), _cpu(frame)]
+        return [*watch_charts(frame), _cpu(frame), *folded]
+    steps = step_charts(frame)
+    first = early(frame)
     return [
         *stack_charts(frame),
         *timeline_charts(frame),
         *forest_charts(frame, summary),
-        *step_charts(frame),
+        *(steps if first else []),
         *acknowledged_charts(frame),
+        *(chart for chart in over_time if not chart.folded),
         *scaling_charts(frame),
         *lag_charts(frame),
         *payload_charts(frame),
         _latency(frame),
+        *([] if first else steps),
         _throughput(frame),
         _cpu(frame),
         *traffic_charts(frame),
+        *folded,
     ]
 
 
@@ -67,22 +75,38 @@ def _latency(frame: Frame) -> Chart:
         x, y = zip(*cell.latency_by_percentile, strict=True)
         note = "" if censored_at is None else beyond
         figures = _latency_figures(cell, frame.timeout_s)
-        return frame.series(cell, x, y, "ms", figures, note, censored_at)
+        one = frame.series(cell, x, y, "ms", figures, note, censored_at)
+        return replace(one, band=_band(cell))
 
     panels = frame.panels(
         "percentile of planned operations (log scale)", "latency, ms (log scale)", row
     )
     done = "both acknowledged and processed" if frame.ingests else "answered"
+    banded = ""
+    if any(s.band for panel in panels for s in panel.series):
+        banded = (
+            " A line is the median over trials, and the pale band around it reaches from the lowest"
+            " trial to the highest at each percentile."
+        )
     limits = _limits([s for panel in panels for s in panel.series], frame.timeout_s * 1e3)
     return drawn_chart(
         "latency",
         "Latency by percentile",
         f"A line shows the latency within which a share of the planned operations was {done};"
         " lower is better, and the line ends at the last percentile that the sample supports"
-        f" (a dotted rise to ▲ means that the rest was not {done} within {frame.timeout_s:g} s).",
+        f" (a dotted rise to ▲ means that the rest was not {done} within {frame.timeout_s:g} s)."
+        f"{banded}",
         panels,
         lambda panel: draw_lines(panel, limits, frame.timeout_s * 1e3),
     )
+
+
+def _band(cell: CellResult) -> tuple[tuple[float, float], ...]:
+    """The lowest and the highest trial at each point of a cell's line; none of a single trial."""
+    if len(cell.trials) < 2:
+        return ()
+    ranges = [(low, high) for _, low, high in curve_ranges(cell.latency_curves)]
+    return tuple(ranges[: len(cell.latency_by_percentile)])
 
 
 def _censored_at(cell: CellResult) -> float | None:
@@ -101,7 +125,8 @@ def _latency_figures(cell: CellResult, timeout_s: float) -> str:
         value = getattr(cell.latency, mark)
         if math.isnan(value):
             return "not resolvable"
-        return milliseconds(value, timeout_s) + (" ms" if math.isfinite(value) else "")
+        each = spread([getattr(trial.latency, mark) for trial in cell.trials])
+        return milliseconds(value, timeout_s) + (f" ms{each}" if math.isfinite(value) else "")
 
     return ", ".join(f"{percent(PERCENTILES[mark])} {figure(mark)}" for mark in PERCENTILES)
 
@@ -109,6 +134,8 @@ def _latency_figures(cell: CellResult, timeout_s: float) -> str:
 def _limits(series: Sequence[Series], timeout_ms: float) -> tuple[float, float, float]:
     """Lowest and highest latency (ms) and the last percentile, for all panels alike."""
     values = [value for s in series for value in s.y if value > 0]
+    ends = [end for s in series for trials in s.band for end in trials]
+    values += [min(end, timeout_ms) for end in ends if end > 0]
     values += [timeout_ms for s in series if s.censored_at is not None]
     last = max((float(p) for s in series for p in (s.x[-1], s.censored_at or 0)), default=99.0)
     return min(values, default=0.1) / 1.25, max(values, default=10.0) * 1.25, last

@@ -18,6 +18,8 @@ LEFT = 38.0
 LONGEST_LABEL = 24
 TICKS = (50.0, 90.0, 99.0, 99.9, 99.99)
 GAP, SWATCH = 18.0, 20.0
+PALEST = 0.13
+"""Of a band, so that several of them can be told apart where they overlap."""
 
 
 def draw_lines(panel: Panel, limits: tuple[float, float, float], timeout_ms: float) -> Figure:
@@ -33,9 +35,9 @@ def draw_lines(panel: Panel, limits: tuple[float, float, float], timeout_ms: flo
     ends = []
     for one in panel.series:
         x = [_nines(p) for p in one.x]
-        axes.plot(
-            x, one.y, markevery=[i for i, p in enumerate(one.x) if p in TICKS], **_stroke(one)
-        )
+        if one.band:
+            _shade(axes, one, x, timeout_ms)
+        axes.plot(x, one.y, markevery=[i for i, p in enumerate(one.x) if p in TICKS], **stroke(one))
         end = (x[-1], one.y[-1])
         if one.censored_at is not None:
             start, end = end, (_nines(one.censored_at), timeout_ms)
@@ -43,6 +45,12 @@ def draw_lines(panel: Panel, limits: tuple[float, float, float], timeout_ms: flo
         ends.append(end)
     _label_ends(axes, panel, ends, _log_heights(ends, (low, high)), wide)
     return figure
+
+
+def _shade(axes: Axes, one: Series, x: Sequence[float], highest: float) -> None:
+    """From the lowest trial to the highest; one that was not answered in time is at `highest`."""
+    low, high = ([min(each, highest) for each in ends] for ends in zip(*one.band, strict=True))
+    axes.fill_between(x, low, high, color=colour(one.look.colour), alpha=PALEST, linewidth=0)
 
 
 def draw_growth(panel: Panel, limits: tuple[float, float]) -> Figure:
@@ -59,7 +67,7 @@ def draw_growth(panel: Panel, limits: tuple[float, float]) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     for one in panel.series:
-        axes.plot([float(x) for x in one.x], one.y, **_stroke(one))
+        axes.plot([float(x) for x in one.x], one.y, **stroke(one))
         _ring(axes, one)
     ends = [(float(one.x[-1]), one.y[-1]) for one in panel.series]
     _label_ends(axes, panel, ends, _log_heights(ends, limits), wide)
@@ -85,7 +93,7 @@ def draw_knees(panel: Panel, limits: tuple[float, float], timeout_ms: float) -> 
     ends = []
     for one in panel.series:
         points = {float(x): y for x, y in zip(one.x, one.y, strict=True)}
-        axes.plot(list(points), list(points.values()), **(_stroke(one) | {"markersize": 5.0}))
+        axes.plot(list(points), list(points.values()), **(stroke(one) | {"markersize": 5.0}))
         end = list(points.items())[-1]
         if one.censored_at is not None:
             start, end = end, (one.censored_at, timeout_ms)
@@ -134,9 +142,9 @@ def _rise(axes: Axes, one: Series, start: tuple[float, float], end: tuple[float,
 def draw_timeline(
     panel: Panel, limits: tuple[float, float], heights: tuple[float, float] | None = None
 ) -> Figure:
-    """A quantity over time; the instants of the panel are marked. `limits`: the first and the last
-    second; `heights`: the lowest and highest quantity on a log scale, from 0 on a plain one where
-    they are not given."""
+    """A quantity over time; what happened to a line is marked in its colour. `limits`: the first
+    and the last second; `heights`: the lowest and highest quantity on a log scale, from 0 on a
+    plain one where they are not given."""
     high = max((value for one in panel.series for value in one.y), default=0.0) * 1.05 or 1.0
     low, high = heights or (0.0, high)
     figure, axes, wide = _curve_frame(panel, low, high, log=heights is not None)
@@ -146,25 +154,35 @@ def draw_timeline(
     axes.xaxis.set_major_locator(MaxNLocator(max(2, int(wide // 40)), steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     for one in panel.series:
-        axes.plot([float(x) for x in one.x], one.y, **(_stroke(one) | {"marker": ""}))
-    for at, what in panel.instants:
-        ink = colour("muted")
-        axes.axvline(at, color=ink, linewidth=1, linestyle=(0, (3, 2)))
-        late = at > sum(limits) / 2
-        axes.annotate(
-            what,
-            (at, high),
-            xytext=(-3 if late else 3, 0),
-            textcoords="offset points",
-            ha="right" if late else "left",
-            va="top",
-            fontsize=TEXT,
-            color=ink,
-        )
+        axes.plot([float(x) for x in one.x], one.y, **(stroke(one) | {"marker": ""}))
+        for at, _ in one.instants:
+            axes.axvline(at, color=colour(one.look.colour), linewidth=1, linestyle=(0, (3, 2)))
+    name_instants(axes, panel)
     ends = [(float(one.x[-1]), one.y[-1]) for one in panel.series]
     wanted = _log_heights(ends, heights) if heights else [y / high for _, y in ends]
     _label_ends(axes, panel, ends, wanted, wide)
     return figure
+
+
+def name_instants(axes: Axes, panel: Panel) -> None:
+    """Above the plot, what happened where the first line for it stands: of two, what came first to
+    the left of its line and the other to the right."""
+    first: dict[str, float] = {}
+    for at, what in sorted(each for one in panel.series for each in one.instants):
+        first.setdefault(what, at)
+    for place, (what, at) in enumerate(first.items()):
+        axes.annotate(
+            what,
+            (at, 1),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(2 if place else -2, 1),
+            textcoords="offset points",
+            ha="left" if place else "right",
+            va="bottom",
+            fontsize=TEXT,
+            color=colour("muted"),
+            annotation_clip=False,
+        )
 
 
 def _log_heights(ends: Sequence[tuple[float, float]], limits: tuple[float, float]) -> list[float]:
@@ -205,7 +223,8 @@ def _curve_frame(
     return figure, axes, wide
 
 
-def _stroke(one: Series) -> dict[str, Any]:
+def stroke(one: Series) -> dict[str, Any]:
+    """How a series' line is drawn."""
     return {
         "color": colour(one.look.colour),
         "linewidth": 1.7,
@@ -231,7 +250,7 @@ def _label_ends(
     places = _apart(wanted, LINE / tall)
     key = [1 + (GAP + part * SWATCH) / wide for part in (0, 0.5, 1)]
     for one, end, place in zip(panel.series, ends, places, strict=True):
-        axes.plot(key, [place] * 3, transform=axes.transAxes, markevery=[1], **_stroke(one))
+        axes.plot(key, [place] * 3, transform=axes.transAxes, markevery=[1], **stroke(one))
         axes.annotate(
             "",
             end,

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from harness.report.panels import Missing, Panel, Series
 from harness.report.svg import colour, new_figure
-from harness.report.words import clipped
+from harness.report.words import clipped, short
 from harness.report.words import whole_number as number
 
 WIDTH = 360.0
@@ -63,9 +63,13 @@ class _Write(Protocol):
 
 
 def row_frame(
-    panel: Panel, longest: float, beside: Callable[[Series], str] = lambda one: one.figures
+    panel: Panel,
+    longest: float,
+    beside: Callable[[Series], str] = lambda one: one.figures,
+    tall: float = ROW,
 ) -> tuple[Figure, Axes, _Write, float]:
-    """A frame with a row a cell, named at its left with its mark, and its plot's width."""
+    """A frame with a row a cell, each so `tall`, named at its left with its mark, and its plot's
+    width."""
     names = [
         clipped(f"{row.label} (invalid)" if _invalid(row) else row.label, LONGEST_NAME)
         for row in panel.rows
@@ -73,7 +77,7 @@ def row_frame(
     left = 26 + CHARACTER * max(map(len, names))
     right = 14 + CHARACTER * max((len(beside(one)) for one in panel.series), default=0)
     wide = WIDTH - left - right
-    figure, axes = framed(panel, ROW * len(names), left, right, ())
+    figure, axes = framed(panel, tall * len(names), left, right)
     axes.set_xlim(0, longest or 1.0)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(max(2, int(wide // 50)), steps=[1, 2, 2.5, 5, 10]))
@@ -124,10 +128,16 @@ def _beside(one: Series) -> str:
     return " + ".join([*map(number, one.y), *["–"] * (one.parts - len(one.y))])
 
 
-def draw_steps(panel: Panel, longest: float) -> Figure:
-    """A line a cell from 0 to the last of its steps: `|` accepted, a ring for processed, the
-    style's mark for seen. `longest` is the scale's end."""
-    figure, axes, write, wide = row_frame(panel, longest)
+def draw_steps(panel: Panel, named: Sequence[str]) -> Figure:
+    """A line a cell from 0 to the last of its steps: a dot for sent, `|` accepted, a ring for
+    processed, the style's mark for seen; beside it those that are `named`."""
+
+    def beside(one: Series) -> str:
+        known = dict(zip(one.x, one.y, strict=True))
+        return " / ".join(short(known.get(name)) for name in named)
+
+    longest = max((one.y[-1] for one in panel.series), default=1.0)
+    figure, axes, write, wide = row_frame(panel, longest, beside)
     for y, row in enumerate(panel.rows):
         if isinstance(row, Missing):
             continue
@@ -136,20 +146,24 @@ def draw_steps(panel: Panel, longest: float) -> Figure:
         for step, value in zip(row.x, row.y, strict=True):
             style: dict[str, Any] = {"color": ink, "clip_on": False, "linestyle": "none"}
             match step:
-                case "accepted":
+                case "sent":
+                    axes.plot(value, y, marker=".", markersize=4, **style)
+                case "accepted" | "acknowledged":
                     axes.plot(value, y, marker="|", markersize=11, markeredgewidth=1.8, **style)
                 case "processed":
                     axes.plot(value, y, marker="o", markersize=6.5, markerfacecolor="none", **style)
                 case _:
                     axes.plot(value, y, marker=row.look.mark, markersize=6.5, **style)
-        write(wide + 8, y, row.figures)
+        write(wide + 8, y, beside(row))
     return figure
 
 
 def framed(
-    panel: Panel, tall: float, left: float, right: float, below: Sequence[Missing]
+    panel: Panel, tall: float, left: float, right: float, missing: Sequence[Missing] = ()
 ) -> tuple[Figure, Axes]:
-    """A figure with its heading and empty axes, and what is not shown named below."""
+    """A figure with its heading and empty axes; below them the panel's notes, and what is not
+    shown."""
+    below = [*panel.notes, *(f"Not shown: {each.label}, {each.why}" for each in missing)]
     height = TOP + tall + BOTTOM + LINE * len(below)
     figure = new_figure(WIDTH, height)
     bottom = BOTTOM + LINE * len(below)
@@ -178,7 +192,6 @@ def framed(
     write(height - 31, clipped(loop + panel.y_label, most))
     if panel.series:
         write(bottom - 31, panel.x_label, min(left, WIDTH - CHARACTER * len(panel.x_label)))
-    for i, each in enumerate(reversed(below)):
-        words = clipped(f"Not shown: {each.label}, {each.why}", most)
-        write(LINE * i + 3, words, style="italic")
+    for i, words in enumerate(reversed(below)):
+        write(LINE * i + 3, clipped(words, most), style="italic")
     return figure, axes

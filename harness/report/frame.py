@@ -26,22 +26,18 @@ class Frame:
     looks: Mapping[str, Look]
     timeout_s: float
     operation: str
-    killed_at_s: float | None = None
-    """When a node was to be killed, in seconds from the start of the measured window."""
 
     @classmethod
     def of(cls, summary: Summary) -> "Frame":
         """A run's own, without the cells that are there only for their A/A pair."""
         summary = summary.once
         scenario = summary.info["scenario"]
-        fault = scenario.get("fault")
         return cls(
             groups(summary),
             labels(summary.cells),
             looks(summary.cells),
             float(scenario["timeout_s"]),
             scenario["operation"],
-            fault["at_s"] - scenario["warm_up_s"] if fault else None,
         )
 
     @property

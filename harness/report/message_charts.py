@@ -7,6 +7,7 @@ from harness.analysis.summary import CellResult
 from harness.report.curves import draw_timeline
 from harness.report.drawing import draw_bars
 from harness.report.frame import Frame, drawn_chart
+from harness.report.happened import fault_words, happened
 from harness.report.panels import Chart, Missing, Series
 from harness.report.words import planned_per_s
 from harness.report.words import whole_number as number
@@ -54,11 +55,9 @@ def lag_charts(frame: Frame) -> list[Chart]:
             return frame.missing(cell, "no worker told")
         x, y = zip(*thinned(lag), strict=True)
         figures = f"at most {max(y):,.0f} behind, {y[-1]:,.0f} at the end"
-        return frame.series(cell, x, y, "messages", figures)
+        return replace(frame.series(cell, x, y, "messages", figures), instants=happened(cell))
 
     last = max(lag[-1][0] for lag in lags.values() if lag)
-    instants = () if frame.killed_at_s is None else ((frame.killed_at_s, "kill"),)
-    marked = " A dashed line marks when a node was to be killed." if instants else ""
     panels = frame.panels(
         "seconds from the start of the measured window", "messages behind, from 0", row
     )
@@ -68,8 +67,8 @@ def lag_charts(frame: Frame) -> list[Chart]:
             "Messages that workers were behind",
             "Messages that the broker had and the workers had not done, over time, the drain after"
             " the load included; of several trials the one with the middle peak. Every panel has a"
-            f" scale of its own.{marked}",
-            [replace(panel, instants=instants) for panel in panels],
+            f" scale of its own.{fault_words(panels)}",
+            panels,
             lambda panel: draw_timeline(panel, (0.0, max(last, 1e-3))),
         )
     ]

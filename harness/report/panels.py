@@ -27,11 +27,21 @@ class Series:
     """The first percentile that was not answered within the timeout, if that ends the line."""
     marked: tuple[float, float] | None = None
     """A point that stands out."""
+    band: tuple[tuple[float, float], ...] = ()
+    """The lowest and the highest trial at each `x`, where a line is the middle of several."""
+    instants: tuple[tuple[float, str], ...] = ()
+    """Seconds at which something happened, and what, where a line runs over time."""
 
     @property
     def said(self) -> str:
         """The label with its note."""
         return f"{self.label} ({self.note})" if self.note else self.label
+
+    @property
+    def alt(self) -> str:
+        """What is shown, in words."""
+        happened = "".join(f", {what} at {at:.3g} s" for at, what in self.instants)
+        return f"{self.said} {self.figures}{happened}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +65,10 @@ class Panel:
     rows: tuple[Series | Missing, ...]
     planned_per_s: float | None = None
     """The rate of an open loop, where a chart compares with it."""
-    instants: tuple[tuple[float, str], ...] = ()
-    """Seconds at which something happened, and what, where a chart runs over time."""
     level: tuple[float, str] | None = None
     """A height that is marked across the panel, and what it is."""
+    notes: tuple[str, ...] = ()
+    """What the curves show together, a line each."""
     svg: str = ""
     """For inlining; themed by the page's CSS variables."""
 
@@ -75,10 +85,10 @@ class Panel:
     @property
     def alt(self) -> str:
         """The panel in words, with its figures."""
-        said = [f"{one.said} {one.figures}" for one in self.series]
+        said = [one.alt for one in self.series]
         said += [f"{one.label} is not shown ({one.why})" for one in self.missing]
-        said += [f"{what} at {at:g} s" for at, what in self.instants]
         said += [self.level[1]] if self.level else []
+        said += self.notes
         loop = "" if self.title.startswith(self.loop) else f" ({self.loop})"
         return f"{self.title}{loop}: {'; '.join(said)}."
 
@@ -95,6 +105,8 @@ class Chart:
     panels: tuple[Panel, ...]
     durability: str = ""
     """What an acknowledgement promises in these cells, where that must be said."""
+    folded: bool = False
+    """Whether it is shown only to who asks for it."""
 
     @property
     def alt(self) -> str:

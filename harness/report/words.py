@@ -201,6 +201,13 @@ def whole_number(value: float | None) -> str:
     return f"{value:,.1f}" if abs(value) < 10 and value != int(value) else f"{value:,.0f}"
 
 
+def short(value: float | None) -> str:
+    """A figure of two digits or more, as short as it can be; `–` where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.2g}" if abs(value) < 9.95 else f"{value:,.0f}"
+
+
 def ms(value: float) -> str:
     """A time as sentences give it."""
     return f"{figure(value)} ms"

@@ -64,7 +64,15 @@ def cell(
         paths.append(folder / f"{number}.parquet")
         write_samples(paths[-1], trial)
     telemetry = [
-        {"at": at, "cell": "c", "trial": n, "role": role, "mark": mark, "cpu_ns": at, "rss_bytes": 5}
+        {
+            "at": at,
+            "cell": "c",
+            "trial": n,
+            "role": role,
+            "mark": mark,
+            "cpu_ns": at,
+            "rss_bytes": 5,
+        }
         for n in range(1, len(trials) + 1)
         for role, used in (("generator", 400 * MS), ("server", 800 * MS))
         for mark, at in (("window_start", 7), ("window_end", 7 + used))
