@@ -8,16 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from harness.report.drawing import CHARACTER, LINE, TEXT, WIDTH, framed
+from harness.report.drawing import CHARACTER, LINE, TEXT, WIDTH, framed, text_width
 from harness.report.panels import Panel, Series
 from harness.report.svg import colour
 from harness.report.words import clipped, percent
 
-PLOT = 190.0
+PLOT = 220.0
 LEFT = 38.0
 LONGEST_LABEL = 24
 TICKS = (50.0, 90.0, 99.0, 99.9, 99.99)
-GAP, SWATCH = 18.0, 20.0
+GAP, SWATCH = 16.0, 16.0
 PALEST = 0.13
 """Of a band, so that several of them can be told apart where they overlap."""
 
@@ -204,7 +204,7 @@ def _curve_frame(
 ) -> tuple[Figure, Axes, float]:
     """A frame for curves, and its plot's width. `log`: the scale upwards."""
     texts = [clipped(one.said, LONGEST_LABEL) for one in panel.series]
-    right = GAP + SWATCH + 8 + CHARACTER * max(map(len, texts), default=0)
+    right = GAP + SWATCH + 10 + max(map(text_width, texts), default=0.0)
     wide = WIDTH - LEFT - right
     if not texts:
         figure, axes = framed(panel, 0, LEFT, right, panel.missing)

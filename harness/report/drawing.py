@@ -2,10 +2,12 @@
 panel is as wide as a narrow screen."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from harness.report.panels import Missing, Panel, Series
@@ -15,11 +17,14 @@ from harness.report.words import whole_number as number
 
 WIDTH = 360.0
 TOP, BOTTOM = 48.0, 36.0
-LINE, ROW = 14.0, 21.0
+LINE, ROW = 14.0, 34.0
+APART = 8.0
+"""Between a row and the next."""
+SIDE, MARK, NAME = 12.0, 4.0, 14.0
+"""Beside a plot with rows; from its left edge to a row's mark, and to its name."""
 TEXT, TITLE = 10.5, 12.5
 CHARACTER = 6.2
 """Width of a character in the layout's font, which is wider than most systems' own."""
-LONGEST_NAME = 26
 PALE = 0.5
 PALE_PARTS = ("server", "from server")
 OUTLINED_PARTS = ("broker",)
@@ -32,34 +37,37 @@ def draw_bars(panel: Panel, longest: float | None = None) -> Figure:
     """
     if longest is None:
         longest = max([panel.planned_per_s or 0.0, *(sum(one.y) for one in panel.series)])
-    figure, axes, write, wide = row_frame(panel, longest, _beside)
+    figure, axes = row_frame(panel, longest, _beside)
     for y, row in enumerate(panel.rows):
         if isinstance(row, Missing):
             continue
-        start = 0.0
-        for part, value in zip(row.x, row.y, strict=True):
-            ink = colour(row.look.colour)
-            if part in OUTLINED_PARTS:
-                axes.barh(y, value, 0.54, start, facecolor="none", edgecolor=ink, linewidth=1.4)
-            else:
-                alpha = PALE if part in PALE_PARTS else 1.0
-                axes.barh(y, value, 0.62, start, color=ink, alpha=alpha)
-            start += value
-        write(wide + 8, y, _beside(row))
-    if panel.planned_per_s is not None and panel.series:
-        axes.axvline(
-            panel.planned_per_s,
-            color=colour("ink"),
-            linewidth=1,
-            linestyle=(0, (3, 2)),
-            clip_on=False,
-        )
+        draw_parts(axes, y, row)
+        if panel.planned_per_s is not None:
+            middle, tall = lower(y)
+            axes.plot(
+                [panel.planned_per_s] * 2,
+                (middle - 0.65 * tall, middle + 0.65 * tall),
+                color=colour("ink"),
+                linewidth=1.2,
+                linestyle=(0, (3, 2)),
+                clip_on=False,
+            )
     return figure
 
 
-class _Write(Protocol):
-    def __call__(self, x: float, y: int, text: str, ink: str = "ink", **more: Any) -> None:
-        """Text at `x` pixels from the plot's left edge, in row `y`."""
+def draw_parts(axes: Axes, y: int, row: Series) -> None:
+    """A row's bar from zero, its parts one behind the other."""
+    middle, tall = lower(y)
+    ink = colour(row.look.colour)
+    start = 0.0
+    for part, value in zip(row.x, row.y, strict=True):
+        if part in OUTLINED_PARTS:
+            outline: dict[str, Any] = {"facecolor": "none", "edgecolor": ink, "linewidth": 1.4}
+            axes.barh(middle, value, 0.9 * tall, start, **outline)
+        else:
+            alpha = PALE if part in PALE_PARTS else 1.0
+            axes.barh(middle, value, tall, start, color=ink, alpha=alpha)
+        start += value
 
 
 def row_frame(
@@ -67,58 +75,51 @@ def row_frame(
     longest: float,
     beside: Callable[[Series], str] = lambda one: one.figures,
     tall: float = ROW,
-) -> tuple[Figure, Axes, _Write, float]:
-    """A frame with a row a cell, each so `tall`, named at its left with its mark, and its plot's
-    width."""
-    names = [
-        clipped(f"{row.label} (invalid)" if _invalid(row) else row.label, LONGEST_NAME)
-        for row in panel.rows
-    ]
-    left = 26 + CHARACTER * max(map(len, names))
-    right = 14 + CHARACTER * max((len(beside(one)) for one in panel.series), default=0)
-    wide = WIDTH - left - right
-    figure, axes = framed(panel, tall * len(names), left, right)
+) -> tuple[Figure, Axes]:
+    """A frame with a row a cell, each so `tall`: in its upper part its mark, its name and, at the
+    right, its figures; its lower part is the plot's, as wide as the panel: see `lower`."""
+    figure, axes = framed(panel, tall * len(panel.rows), SIDE, SIDE)
+    wide = WIDTH - 2 * SIDE
     axes.set_xlim(0, longest or 1.0)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(max(2, int(wide // 50)), steps=[1, 2, 2.5, 5, 10]))
+    axes.set_ylim(len(panel.rows) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(max(2, int(wide // 60)), steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.yaxis.set_major_locator(NullLocator())
     axes.xaxis.set_visible(bool(panel.series))
     axes.grid(True, axis="x", color=colour("line"), linewidth=0.8)
     across = axes.get_yaxis_transform()
 
-    def write(x: float, y: int, text: str, ink: str = "ink", **more: Any) -> None:
-        axes.text(
-            x / wide,
-            y,
-            text,
-            transform=across,
-            va="center",
-            fontsize=TEXT,
-            color=colour(ink),
-            **more,
-        )
+    def write(x: float, y: float, text: str, ink: str = "ink", **more: Any) -> None:
+        more = {"va": "center", "fontsize": TEXT, "color": colour(ink), **more}
+        axes.text(x / wide, y, text, transform=across, **more)
 
-    for y, (row, name) in enumerate(zip(panel.rows, names, strict=True)):
-        write(-22, y, name, ha="right")
+    most = int(wide / CHARACTER)
+    for y, row in enumerate(panel.rows):
+        at = y - 0.5 + LINE / 2 / tall
         if isinstance(row, Missing):
-            most = int((wide + right) / CHARACTER)
-            write(4, y, clipped(row.why, most), "muted", style="italic")
+            write(NAME, at, clipped(row.label, most))
+            write(NAME, at + LINE / tall, clipped(row.why, most), "muted", style="italic")
             continue
+        figures = beside(row)
+        name = f"{row.label} (invalid)" if row.look.colour == "invalid" else row.label
         axes.plot(
-            -12 / wide,
-            y,
+            MARK / wide,
+            at,
             transform=across,
             color=colour(row.look.colour),
             marker=row.look.mark,
             markersize=6.5,
             clip_on=False,
         )
-    return figure, axes, write, wide
+        write(NAME, at, clipped(name, most - len(figures) - 2))
+        write(wide, at, figures, ha="right")
+    return figure, axes
 
 
-def _invalid(row: Series | Missing) -> bool:
-    return isinstance(row, Series) and row.look.colour == "invalid"
+def lower(y: int, tall: float = ROW) -> tuple[float, float]:
+    """The middle and the height of what row `y` leaves to the plot, in rows."""
+    left = (tall - LINE - APART) / tall
+    return y - 0.5 + LINE / tall + left / 2, left
 
 
 def _beside(one: Series) -> str:
@@ -137,25 +138,33 @@ def draw_steps(panel: Panel, named: Sequence[str]) -> Figure:
         return " / ".join(short(known.get(name)) for name in named)
 
     longest = max((one.y[-1] for one in panel.series), default=1.0)
-    figure, axes, write, wide = row_frame(panel, longest, beside)
+    figure, axes = row_frame(panel, longest, beside)
     for y, row in enumerate(panel.rows):
         if isinstance(row, Missing):
             continue
         ink = colour(row.look.colour)
-        axes.plot((0, row.y[-1]), (y, y), color=ink, linewidth=1.2, alpha=PALE)
+        at, _ = lower(y)
+        axes.plot((0, row.y[-1]), (at, at), color=ink, linewidth=1.2, alpha=PALE)
         for step, value in zip(row.x, row.y, strict=True):
             style: dict[str, Any] = {"color": ink, "clip_on": False, "linestyle": "none"}
             match step:
                 case "sent":
-                    axes.plot(value, y, marker=".", markersize=4, **style)
+                    axes.plot(value, at, marker=".", markersize=4, **style)
                 case "accepted" | "acknowledged":
-                    axes.plot(value, y, marker="|", markersize=11, markeredgewidth=1.8, **style)
+                    axes.plot(value, at, marker="|", markersize=11, markeredgewidth=1.8, **style)
                 case "processed":
-                    axes.plot(value, y, marker="o", markersize=6.5, markerfacecolor="none", **style)
+                    axes.plot(
+                        value, at, marker="o", markersize=6.5, markerfacecolor="none", **style
+                    )
                 case _:
-                    axes.plot(value, y, marker=row.look.mark, markersize=6.5, **style)
-        write(wide + 8, y, beside(row))
+                    axes.plot(value, at, marker=row.look.mark, markersize=6.5, **style)
     return figure
+
+
+def text_width(text: str) -> float:
+    """Of a label, in the layout's font, which is wider than most systems' own."""
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=TEXT), False)
+    return float(width)
 
 
 def framed(

@@ -12,7 +12,7 @@ from harness.analysis.overhead import CLIENT
 from harness.analysis.summary import CellResult
 from harness.analysis.timeline import Slice
 from harness.report.curves import PALEST, name_instants, stroke
-from harness.report.drawing import row_frame
+from harness.report.drawing import lower, row_frame
 from harness.report.frame import Frame, drawn_chart
 from harness.report.happened import fault_words, happened
 from harness.report.message_charts import middle_lag, thinned
@@ -21,10 +21,8 @@ from harness.report.svg import colour
 from harness.report.words import Group, missing, short
 
 X_LABEL = "seconds of the measured window"
-TALL = 32.0
+TALL = 48.0
 """Of a row, in pixels."""
-FILLED = 0.8
-"""The share of a row's height that its scale takes."""
 CPU = ((CLIENT, "client"), ("server", "server"), ("gateway", "gateway"), ("broker", "broker"))
 """Roles whose CPU is shown, and what they are called."""
 
@@ -62,7 +60,7 @@ def _chart(frame: Frame, group: Group, name: str) -> Chart:
         values = [v for title in alike for r in rows[title] if isinstance(r, Series) for v in r.y]
         low, high = _limits(values, each.log)
         scale = f"{short(low)} to {short(high)}" + (" (log scale)" if each.log else "")
-        said = f"{each.unit}; each row from {scale}"
+        said = f"{each.unit}; rows {scale}"
         scales[each.title] = low, high
         panels.append(Panel(each.title, group.loop, X_LABEL, said, tuple(rows[each.title])))
     last_s = max((t.window_s for cell in group.cells for t in cell.trials), default=1.0)
@@ -162,12 +160,13 @@ def _limits(values: Sequence[float], log: bool) -> tuple[float, float]:
 
 
 def _draw(panel: Panel, limits: tuple[float, float], log: bool, last_s: float) -> Figure:
-    figure, axes, write, wide = row_frame(panel, last_s, _beside, TALL)
+    figure, axes = row_frame(panel, last_s, _beside, TALL)
     for y, row in enumerate(panel.rows):
         if isinstance(row, Missing):
             continue
-        base = y + FILLED / 2
-        heights = [base - FILLED * _share(value, limits, log) for value in row.y]
+        middle, tall = lower(y, TALL)
+        base = middle + tall / 2
+        heights = [base - tall * _share(value, limits, log) for value in row.y]
         seconds = [float(x) for x in row.x]
         ink = colour(row.look.colour)
         axes.axhline(base, color=colour("line"), linewidth=0.8)
@@ -175,8 +174,7 @@ def _draw(panel: Panel, limits: tuple[float, float], log: bool, last_s: float) -
         axes.plot(seconds, heights, **(stroke(row) | {"marker": "", "linewidth": 1.3}))
         dashed: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (3, 2))}
         for at, _ in row.instants:
-            axes.plot((at, at), (y - 0.5, y + 0.5), color=colour("ink"), **dashed)
-        write(wide + 8, y, _beside(row))
+            axes.plot((at, at), (base - tall, base), color=colour("ink"), **dashed)
     name_instants(axes, panel)
     return figure
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from harness.analysis.stack import PARTS, QUANTITIES, Part, Quantity, Stack, broken, libraries
 from harness.analysis.stack import stacks as taken_apart
 from harness.analysis.summary import Summary
-from harness.report.drawing import row_frame
+from harness.report.drawing import lower, row_frame
 from harness.report.frame import Frame, drawn_chart
 from harness.report.panels import Chart, Missing, Panel, Series
 from harness.report.svg import colour
@@ -83,26 +84,28 @@ def draw_stack(panel: Panel) -> Figure:
     where they come to."""
     ends = [_ends(one.y) for one in panel.series] or [(0.0, 1.0)]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
-    figure, axes, write, wide = row_frame(panel, high, _measured)
+    figure, axes = row_frame(panel, high, _measured)
     axes.set_xlim(low, high)
     for y, row in enumerate(panel.rows):
         if isinstance(row, Missing):
             continue
         ink = colour(row.look.colour)
+        at, tall = lower(y)
         above = below = 0.0
         for place, value in enumerate(row.y):
             start = above if value >= 0 else below
             if place < len(ALPHAS):
-                axes.barh(y, value, 0.62, start, color=ink, alpha=ALPHAS[place])
+                axes.barh(at, value, tall, start, color=ink, alpha=ALPHAS[place])
             else:
-                axes.barh(y, value, 0.54, start, facecolor="none", edgecolor=ink, linewidth=1.4)
+                outline: dict[str, Any] = {"facecolor": "none", "edgecolor": ink, "linewidth": 1.4}
+                axes.barh(at, value, 0.9 * tall, start, **outline)
             if value >= 0:
                 above += value
             else:
                 below += value
         total = sum(row.y)
-        axes.plot((total, total), (y - 0.42, y + 0.42), color=colour("ink"), linewidth=1.6)
-        write(wide + 8, y, _measured(row))
+        across = (at - 0.65 * tall, at + 0.65 * tall)
+        axes.plot((total, total), across, color=colour("ink"), linewidth=1.6)
     if low < 0:
         axes.axvline(0, color=colour("muted"), linewidth=1)
     return figure

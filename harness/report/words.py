@@ -198,7 +198,7 @@ def whole_number(value: float | None) -> str:
     """A figure without decimals unless it is small; `–` where there is none."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:,.1f}" if abs(value) < 10 and value != int(value) else f"{value:,.0f}"
+    return f"{value:,.1f}".removesuffix(".0") if abs(value) < 10 else f"{value:,.0f}"
 
 
 def short(value: float | None) -> str:
