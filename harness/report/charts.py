@@ -15,11 +15,19 @@ from harness.report.growth_charts import payload_charts, scaling_charts, watch_c
 from harness.report.message_charts import acknowledged_charts, lag_charts
 from harness.report.over_time_chart import over_time_charts
 from harness.report.panels import Chart, Missing, Series
+from harness.report.rate_chart import rate_charts
 from harness.report.stack_chart import stack_charts
 from harness.report.step_charts import early, step_charts, traffic_charts
 from harness.report.svg import composed
 from harness.report.timeline_chart import timeline_charts
-from harness.report.words import durability_words, milliseconds, percent, planned_per_s, spread
+from harness.report.words import (
+    Group,
+    durability_words,
+    milliseconds,
+    percent,
+    planned_per_s,
+    spread,
+)
 from harness.report.words import whole_number as number
 
 
@@ -27,12 +35,19 @@ def make_charts(summary: Summary) -> list[Chart]:
     """Every chart of the report, in its order."""
     said = durability_words(summary.cells)
     frame = Frame.of(summary)
-    charts = capacity_charts(frame, summary) or _charts(frame, summary)
+    charts = _of_searches(frame, summary) or _charts(frame, summary)
     return [replace(chart, durability=said) for chart in charts]
 
 
+def _of_searches(frame: Frame, summary: Summary) -> list[Chart]:
+    """Of all rates that were tried, and over time of those that held."""
+    held = [found.held.cell for found in summary.capacities if found.held]
+    group = Group("at the highest rate that held", "open loop", held)
+    return [*capacity_charts(frame, summary), *over_time_charts(frame, [group])]
+
+
 def _charts(frame: Frame, summary: Summary) -> list[Chart]:
-    over_time = over_time_charts(frame)
+    over_time = over_time_charts(frame, frame.groups)
     folded = [chart for chart in over_time if chart.folded]
     if frame.operation == "watch":
         return [*watch_charts(frame), _cpu(frame), *folded]
@@ -45,6 +60,7 @@ def _charts(frame: Frame, summary: Summary) -> list[Chart]:
         *(steps if first else []),
         *acknowledged_charts(frame),
         *(chart for chart in over_time if not chart.folded),
+        *rate_charts(frame, summary.info["scenario"]),
         *scaling_charts(frame),
         *lag_charts(frame),
         *payload_charts(frame),

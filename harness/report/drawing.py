@@ -93,12 +93,12 @@ def row_frame(
         more = {"va": "center", "fontsize": TEXT, "color": colour(ink), **more}
         axes.text(x / wide, y, text, transform=across, **more)
 
-    most = int(wide / CHARACTER)
     for y, row in enumerate(panel.rows):
         at = y - 0.5 + LINE / 2 / tall
         if isinstance(row, Missing):
-            write(NAME, at, clipped(row.label, most))
-            write(NAME, at + LINE / tall, clipped(row.why, most), "muted", style="italic")
+            write(NAME, at, fitted(row.label, wide - NAME))
+            why = fitted(row.why, wide - NAME)
+            write(NAME, at + LINE / tall, why, "muted", style="italic")
             continue
         figures = beside(row)
         name = f"{row.label} (invalid)" if row.look.colour == "invalid" else row.label
@@ -111,7 +111,7 @@ def row_frame(
             markersize=6.5,
             clip_on=False,
         )
-        write(NAME, at, clipped(name, most - len(figures) - 2))
+        write(NAME, at, fitted(name, wide - NAME - text_width(figures) - 8))
         write(wide, at, figures, ha="right")
     return figure, axes
 
@@ -161,10 +161,18 @@ def draw_steps(panel: Panel, named: Sequence[str]) -> Figure:
     return figure
 
 
-def text_width(text: str) -> float:
-    """Of a label, in the layout's font, which is wider than most systems' own."""
-    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=TEXT), False)
-    return float(width)
+def text_width(text: str, size: float = TEXT) -> float:
+    """In the layout's font, which is wider than most systems' own."""
+    font = FontProperties(family="DejaVu Sans", size=size)
+    return float(text_to_path.get_text_width_height_descent(text, font, False)[0])
+
+
+def fitted(text: str, wide: float, size: float = TEXT) -> str:
+    """As much of a text as has room, its middle left out."""
+    most = len(text)
+    while most > 1 and text_width(clipped(text, most), size) > wide:
+        most -= 1
+    return clipped(text, most)
 
 
 def framed(
@@ -189,18 +197,18 @@ def framed(
         figure.text(x / WIDTH, y / height, text, color=colour("muted"), fontsize=TEXT, **more)
 
     loop = "" if panel.title.startswith(panel.loop) else f"{panel.loop} · "
-    most = int(WIDTH / CHARACTER)
+    wide = WIDTH - 4
     figure.text(
         2 / WIDTH,
         1 - 14 / height,
-        clipped(panel.title, int(most * TEXT / TITLE)),
+        fitted(panel.title, 0.9 * wide, TITLE),
         fontsize=TITLE,
         weight="bold",
         color=colour("ink"),
     )
-    write(height - 31, clipped(loop + panel.y_label, most))
+    write(height - 31, fitted(loop + panel.y_label, wide))
     if panel.series:
-        write(bottom - 31, panel.x_label, min(left, WIDTH - CHARACTER * len(panel.x_label)))
+        write(bottom - 31, panel.x_label, min(left, wide - text_width(panel.x_label)))
     for i, words in enumerate(reversed(below)):
-        write(LINE * i + 3, clipped(words, most), style="italic")
+        write(LINE * i + 3, fitted(words, wide), style="italic")
     return figure, axes

@@ -3,9 +3,12 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
+from harness.analysis.crossover import crossovers
 from harness.analysis.knee import Knee, knee
 from harness.analysis.summary import CellResult
+from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Status
 from harness.report.curves import draw_growth
 from harness.report.frame import Frame, drawn_chart
@@ -34,6 +37,8 @@ class Growth:
     """Why a cell has no figure."""
     bends: Callable[[Mapping[float, float]], Knee | None] = lambda _: None
     """Where a curve of figures by number bends, where that is known."""
+    of_trial: Callable[[TrialResult], float] | None = None
+    """The figure of one trial, where it is to be said which curves change places."""
 
 
 def _knew(mark: str) -> Callable[[CellResult], float]:
@@ -92,6 +97,7 @@ PAYLOAD = Growth(
     "items",
     _condition("items"),
     lambda cell: cell.latency.p50,
+    of_trial=lambda trial: trial.latency.p50,
 )
 USERS = Growth(
     "By users",
@@ -154,6 +160,8 @@ BENDS = (
     " fewest users as there are users, and the most that was seen. Beyond it users wait for each"
     " other."
 )
+MOST_PLACES = 5
+"""Pairs of curves that change places and are named."""
 ENOUGH = 3
 """Values of a number that are worth a curve."""
 
@@ -172,8 +180,11 @@ def payload_charts(frame: Frame) -> list[Chart]:
     """Latency by the size of orders, where a scenario has enough sizes."""
     if not _grows(frame, PAYLOAD):
         return []
-    caption = "Median latency by the number of items in an order: where the curves meet, the size"
-    caption += " of the order decides and not the style."
+    caption = (
+        "Median latency by the number of items in an order: where the curves meet, the size of the"
+        " order decides and not the style. Two styles change places where at one size every trial"
+        " of the one was quicker than every trial of the other, and at a later size slower."
+    )
     return [_chart("payload", "Latency by size of the order", caption, frame, [PAYLOAD])]
 
 
@@ -211,6 +222,7 @@ def _panels(frame: Frame, kind: Growth) -> list[Panel]:
     named = labels(frame.cells, but=kind.thing)
     for group in _alike_but_for(kind, frame):
         rows: list[Series | Missing] = []
+        holding: dict[str, dict[float, CellResult]] = {}
         for label, cells in _lines(named, group).items():
             usable = {x: c for c in cells if not missing(c) and (x := kind.grown(c)) is not None}
             points = {
@@ -229,6 +241,7 @@ def _panels(frame: Frame, kind: Growth) -> list[Panel]:
             held = [x for x in points if usable[x].verdict.status is not Status.INVALID]
             broken = ", ".join(f"{x:,.0f}" for x in points if x not in held)
             note = f"invalid at {broken}" if held and broken else ""
+            holding[label] = {x: usable[x] for x in held}
             # The line is that of a cell that holds; where none does it is grey.
             cell = usable[(held or list(points))[0]]
             unit = kind.measure.replace("/s", "a second")
@@ -239,8 +252,35 @@ def _panels(frame: Frame, kind: Growth) -> list[Panel]:
             marked = None if bend is None else (bend.users, bend.per_s)
             rows.append(replace(one, label=label, marked=marked))
         title = ", ".join(part for part in (kind.title, group.title) if part)
-        found.append(Panel(title, group.loop, kind.x_label, kind.y_label, tuple(rows)))
+        notes = tuple(_places(kind, holding)) if kind.of_trial else ()
+        found.append(Panel(title, group.loop, kind.x_label, kind.y_label, tuple(rows), notes=notes))
     return found
+
+
+def _places(kind: Growth, lines: Mapping[str, Mapping[float, CellResult]]) -> list[str]:
+    """Which curves change places, and how far apart all of them are at both ends."""
+    read = kind.of_trial
+    assert read is not None
+    figures = {
+        label: {x: [read(trial) for trial in cell.trials] for x, cell in cells.items()}
+        for label, cells in lines.items()
+    }
+    crossed = [
+        f"{one} and {other} change places at about {each.at:,.2g} {kind.unit}"
+        for (one, first), (other, second) in combinations(figures.items(), 2)
+        for each in crossovers(first, second)
+    ]
+    said = crossed[:MOST_PLACES]
+    if len(crossed) > MOST_PLACES:
+        said.append(f"{len(crossed) - MOST_PLACES} more pairs change places")
+    if len(lines) > 1 and not crossed:
+        said.append("no two of them surely change places")
+    common = sorted(set.intersection(*map(set, lines.values()))) if len(lines) > 1 else []
+    apart = []
+    for x in common[:1] + common[1:][-1:]:
+        values = [kind.value(cells[x]) for cells in lines.values()]
+        apart.append(f"{max(values) / min(values):.2g} at {x:,.0f} {kind.unit}")
+    return [*said, f"the slowest over the quickest: {', '.join(apart)}"] if apart else said
 
 
 def _alike_but_for(kind: Growth, frame: Frame) -> list[Group]:

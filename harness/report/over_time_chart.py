@@ -36,35 +36,39 @@ class _Quantity:
     unit: str
     read: Read
     log: bool = False
-    percent: bool = False
-    """Whether it shares its scale with the others that are."""
+    concerns: Callable[[CellResult], bool] = lambda _: True
+    """Whether a cell may have it."""
 
 
-def over_time_charts(frame: Frame) -> list[Chart]:
-    """A chart a load, with a row a cell in each of its panels; folded where nothing happened on
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    low: float
+    high: float
+    log: bool
+
+    def share(self, value: float) -> float:
+        """Where a value stands between the ends, from 0 to 1."""
+        if not self.log:
+            return value / self.high
+        return math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
+
+
+def over_time_charts(frame: Frame, groups: Sequence[Group]) -> list[Chart]:
+    """A chart a group, with a row a cell in each of its panels; folded where nothing happened on
     purpose. None of cells whose trials left nothing to tell."""
-    groups = [group for group in frame.groups if any(cell.timeline for cell in group.cells)]
+    told = [group for group in groups if any(cell.timeline for cell in group.cells)]
     return [
-        _chart(frame, group, "over-time" if len(groups) == 1 else f"over-time-{place}")
-        for place, group in enumerate(groups, 1)
+        _chart(frame, group, "over-time" if len(told) == 1 else f"over-time-{place}")
+        for place, group in enumerate(told, 1)
     ]
 
 
 def _chart(frame: Frame, group: Group, name: str) -> Chart:
     quantities = [_done(), _latency(frame, group), *_lag(frame, group), *_cpu(group)]
-    rows = {each.title: _rows(frame, group, each) for each in quantities}
-    shared = [each.title for each in quantities if each.percent]
-    panels, scales = [], {}
-    for each in quantities:
-        alike = shared if each.percent else [each.title]
-        values = [v for title in alike for r in rows[title] if isinstance(r, Series) for v in r.y]
-        low, high = _limits(values, each.log)
-        scale = f"{short(low)} to {short(high)}" + (" (log scale)" if each.log else "")
-        said = f"{each.unit}; rows {scale}"
-        scales[each.title] = low, high
-        panels.append(Panel(each.title, group.loop, X_LABEL, said, tuple(rows[each.title])))
+    found = [_panel(frame, group, each) for each in quantities]
+    panels = [panel for panel, _ in found]
+    scales = {panel.title: scale for panel, scale in found}
     last_s = max((t.window_s for cell in group.cells for t in cell.trials), default=1.0)
-    logs = {each.title for each in quantities if each.log}
     drawn = drawn_chart(
         name,
         f"Over time: {group.title}",
@@ -74,7 +78,7 @@ def _chart(frame: Frame, group: Group, name: str) -> Chart:
         " planned in it, and the CPU time of the processes, read four times a second."
         f"{_lag_words(frame)}{fault_words(panels)}",
         panels,
-        lambda panel: _draw(panel, scales[panel.title], panel.title in logs, last_s),
+        lambda panel: _draw(panel, scales[panel.title], last_s),
     )
     return replace(drawn, folded=not any(one.instants for one in drawn.series))
 
@@ -116,14 +120,26 @@ def _workers_lag(cell: CellResult) -> Points:
 
 
 def _cpu(group: Group) -> list[_Quantity]:
-    seen = {role for cell in group.cells for each in cell.timeline for role in each.busy}
+    seen = {role for cell in group.cells for role in _roles(cell)}
     return [
         _Quantity(
-            f"CPU of the {name}", "% of a processor", _of_slices(partial(_busy, role)), percent=True
+            f"CPU of the {name}",
+            "% of a processor",
+            _of_slices(partial(_busy, role)),
+            concerns=partial(_has, role),
         )
         for role, name in CPU
         if role in seen
     ]
+
+
+def _roles(cell: CellResult) -> set[str]:
+    return {role for each in cell.timeline for role in each.busy}
+
+
+def _has(role: str, cell: CellResult) -> bool:
+    """Not every cell has a gateway or a broker."""
+    return role in (CLIENT, "server") or role in _roles(cell)
 
 
 def _busy(role: str, each: Slice) -> float:
@@ -138,8 +154,14 @@ def _of_slices(read: Callable[[Slice], float]) -> Read:
     return points
 
 
-def _rows(frame: Frame, group: Group, quantity: _Quantity) -> list[Series | Missing]:
-    return [_row(frame, cell, quantity) for cell in group.cells]
+def _panel(frame: Frame, group: Group, quantity: _Quantity) -> tuple[Panel, _Scale]:
+    cells = [cell for cell in group.cells if quantity.concerns(cell)]
+    rows = tuple(_row(frame, cell, quantity) for cell in cells)
+    values = [value for row in rows if isinstance(row, Series) for value in row.y]
+    scale = _scale(values, quantity.log)
+    ends = f"{short(scale.low)} to {short(scale.high)}"
+    said = f"{quantity.unit}; rows {ends}" + (" (log scale)" if scale.log else "")
+    return Panel(quantity.title, group.loop, X_LABEL, said, rows), scale
 
 
 def _row(frame: Frame, cell: CellResult, quantity: _Quantity) -> Series | Missing:
@@ -151,40 +173,33 @@ def _row(frame: Frame, cell: CellResult, quantity: _Quantity) -> Series | Missin
     return replace(one, instants=happened(cell))
 
 
-def _limits(values: Sequence[float], log: bool) -> tuple[float, float]:
+def _scale(values: Sequence[float], log: bool) -> _Scale:
     if not log:
-        return 0.0, max(values, default=0.0) or 1.0
+        return _Scale(0.0, max(values, default=0.0) or 1.0, log)
     above = [value for value in values if value > 0] or [1.0]
     # A scale that is as wide as the noise would make much of it.
-    return min(above), max(max(above), 2 * min(above))
+    return _Scale(min(above), max(max(above), 2 * min(above)), log)
 
 
-def _draw(panel: Panel, limits: tuple[float, float], log: bool, last_s: float) -> Figure:
+def _draw(panel: Panel, scale: _Scale, last_s: float) -> Figure:
     figure, axes = row_frame(panel, last_s, _beside, TALL)
     for y, row in enumerate(panel.rows):
         if isinstance(row, Missing):
             continue
         middle, tall = lower(y, TALL)
         base = middle + tall / 2
-        heights = [base - tall * _share(value, limits, log) for value in row.y]
+        heights = [base - tall * scale.share(value) for value in row.y]
         seconds = [float(x) for x in row.x]
         ink = colour(row.look.colour)
         axes.axhline(base, color=colour("line"), linewidth=0.8)
-        axes.fill_between(seconds, heights, base, color=ink, alpha=PALEST, linewidth=0)
+        if not scale.log:
+            axes.fill_between(seconds, heights, base, color=ink, alpha=PALEST, linewidth=0)
         axes.plot(seconds, heights, **(stroke(row) | {"marker": "", "linewidth": 1.3}))
         dashed: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (3, 2))}
         for at, _ in row.instants:
             axes.plot((at, at), (base - tall, base), color=colour("ink"), **dashed)
     name_instants(axes, panel)
     return figure
-
-
-def _share(value: float, limits: tuple[float, float], log: bool) -> float:
-    """Where a value stands between the ends of a scale, from 0 to 1."""
-    low, high = limits
-    if not log:
-        return value / high
-    return math.log(max(value, low) / low) / math.log(high / low)
 
 
 def _beside(row: Series) -> str:

@@ -106,8 +106,7 @@ def draw_stack(panel: Panel) -> Figure:
         total = sum(row.y)
         across = (at - 0.65 * tall, at + 0.65 * tall)
         axes.plot((total, total), across, color=colour("ink"), linewidth=1.6)
-    if low < 0:
-        axes.axvline(0, color=colour("muted"), linewidth=1)
+        axes.plot((0, 0), across, color=colour("muted"), linewidth=1)
     return figure
 
 
