@@ -8,13 +8,13 @@ from harness.analysis.summary import CellResult
 from harness.analysis.verdicts import Status
 
 PALETTE = (
-    *("#1a7fc0", "#d05a0a", "#0a9570", "#c0649a", "#a67c00", "#3f97b5", "#8272d8"),
-    *("#d9475f", "#6f8f1f", "#96602e", "#3c9a30"),
+    *("#4f5fb1", "#e6670a", "#00a95c", "#de69bc", "#a89320", "#3f97b5", "#ac5ddf"),
+    *("#e00049", "#6aa23f", "#a54921", "#1d7423"),
 )
-"""Okabe and Ito's hues and four more, with a luminance that is 3:1 or more on light and on dark
-paper."""
-MARKS = ("o", "s", "^", "D", "v", "P", "X", "p")
-"""Where colours repeat, marks differ: together they repeat only after 88 styles."""
+"""Hues around Okabe and Ito's and four more, moved apart until any two of them differ for the
+colour-blind too, with a luminance that is 3:1 or more on light and on dark paper."""
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "p", "*", "<", ">", "d")
+"""One for each style of the catalog; together with colours they repeat only after 132 styles."""
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 1.5, 1.5, 1.5))
 LIGHT = {
     "paper": "#ffffff",

@@ -5,16 +5,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import combinations
+from statistics import median
 from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from clients import catalog
+from harness.analysis.overhead import Overhead, Passage, bytes_per_op
 from harness.analysis.stats import distribution
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import Code, Reason
+from harness.condition import BrokerWay
 from harness.report import look
 from harness.report.charts import make_charts, standalone
 from harness.report.curves import TICKS, _apart, _legible
@@ -25,6 +30,9 @@ from harness.report.step_charts import step_charts, traffic_charts
 from harness.report.svg import SENTINELS
 from harness.report.words import labels
 from tests.unit import message_summaries, summaries
+
+Floats = npt.NDArray[np.float64]
+CURVES = ("latency", "scaling", "waiting", "payload", "rates", "lag", "deliveries", "over-time")
 
 
 @cache
@@ -52,6 +60,49 @@ def contrast(one: str, other: str) -> float:
 
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
+
+
+SIGHTS = {
+    "usual": np.eye(3),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+    "tritanopia": np.array(
+        [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ]
+    ),
+}
+"""What linear RGB looks like (Machado, Oliveira and Fernandes, IEEE TVCG 15(6), 2009, table 1)."""
+
+
+def linear(colour: str) -> Floats:
+    parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def cielab(rgb: Floats) -> Floats:
+    """Of linear sRGB, under D65."""
+    to_xyz = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175],
+         [0.0193339, 0.119192, 0.9503041]]
+    )  # fmt: skip
+    xyz = to_xyz @ np.clip(rgb, 0, 1) / np.array([0.95047, 1, 1.08883])
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 def test_a_panel_a_load_with_every_cell_in_it() -> None:
@@ -92,6 +143,16 @@ def test_axes_name_unit_and_scale() -> None:
         assert panel.y_label in panel.svg
 
 
+@pytest.mark.parametrize("make", [*summaries.ALL, *message_summaries.ALL])
+def test_every_scale_is_said(make: summaries.Make) -> None:
+    """Issue 7.3: across it is from 0, a log scale, or time; upwards too, where there is one."""
+    for chart in drawn(make):
+        for panel in chart.panels:
+            assert re.search(r"from 0|\(log scale\)|seconds", panel.x_label)
+            if chart.name in CURVES:
+                assert re.search(r"from 0|\(log scale\)|rows [\d.e-]+ to", panel.y_label)
+
+
 def test_the_latency_line_is_the_summarys_curve() -> None:
     made = summaries.complete()
     series = {one.cell: one for one in charts_of(summaries.complete)["latency"].series}
@@ -100,6 +161,40 @@ def test_the_latency_line_is_the_summarys_curve() -> None:
         assert list(zip(drawn.x, drawn.y, strict=True)) == list(cell.latency_by_percentile)
         assert drawn.unit == "ms"
         assert drawn.censored_at is None
+
+
+def test_the_band_is_the_lowest_and_the_highest_trial_at_each_point() -> None:
+    """Issue 7.3: each by the percentile function that the line is made by."""
+    made = summaries.complete()
+    chart = charts_of(summaries.complete)["latency"]
+    series = {one.cell: one for one in chart.series}
+    for cell in made.cells:
+        one = series[cell.info["id"]]
+        assert len(one.band) == len(one.x)
+        for at, y, (low, high) in zip(one.x, one.y, one.band, strict=True):
+            each = [dict(curve)[float(at)] for curve in cell.latency_curves]
+            assert (low, y, high) == (min(each), median(each), max(each))
+        half = [trial.latency.p50 for trial in cell.trials]
+        assert f"50 % {cell.latency.p50:.2f} ms ({min(half):.2f}–{max(half):.2f})" in chart.alt
+    assert "pale band" in chart.caption
+
+
+def test_one_trial_has_no_band() -> None:
+    chart = charts_of(summaries.partial)["latency"]
+    assert [one.band for one in chart.series] == [()]
+    assert "band" not in chart.caption
+
+
+def test_a_band_goes_on_to_a_trial_that_was_not_answered_in_time() -> None:
+    load = summaries.OPEN[1]
+    trials = [summaries.trial("rest", load, n) for n in (1, 2)]
+    lost = summaries.trial("rest", load, 3, timed_out=400)
+    chart = charts_of(summaries.summary([summaries.cell("rest", load, (), [*trials, lost])]))
+    (one,) = chart["latency"].series
+    band = dict(zip(one.x, one.band, strict=True))
+    assert math.isfinite(band[89.0][1])
+    assert band[91.0][1] == math.inf
+    assert math.isfinite(one.y[-1])
 
 
 def test_a_qualified_cell_is_marked_wherever_it_is_drawn() -> None:
@@ -228,8 +323,22 @@ def test_every_text_colour_is_legible(theme: dict[str, str]) -> None:
     assert contrast(theme["invalid"], theme["paper"]) >= 3
 
 
-def test_colour_and_mark_together_repeat_late() -> None:
-    assert math.lcm(len(look.PALETTE), len(look.MARKS)) == 88
+def test_every_style_has_a_mark_of_its_own_and_repeats_late() -> None:
+    assert len(set(look.MARKS)) == len(look.MARKS) >= len(catalog.styles())
+    assert math.lcm(len(look.PALETTE), len(look.MARKS)) == 132
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_colours_differ_to_the_colour_blind_and_none_looks_like_the_grey_of_invalid(
+    sight: str,
+) -> None:
+    """Issue 7.3: two and a half in CIELAB is the least that is seen side by side."""
+    seen = [cielab(SIGHTS[sight] @ linear(colour)) for colour in look.PALETTE]
+    apart = [float(np.linalg.norm(a - b)) for a, b in combinations(seen, 2)]
+    assert min(apart) > 9
+    for theme in (look.LIGHT, look.DARK):
+        grey = cielab(SIGHTS[sight] @ linear(theme["invalid"]))
+        assert min(float(np.linalg.norm(each - grey)) for each in seen) > 9
 
 
 @pytest.mark.parametrize("make", [*summaries.ALL, *message_summaries.ALL])
@@ -286,7 +395,7 @@ def steps_of(cells: Sequence[CellResult]) -> Chart:
 
 
 def traffic_of(cells: Sequence[CellResult]) -> Chart:
-    """The chart of bytes alone."""
+    """The chart of bytes, where nothing else was counted."""
     (chart,) = traffic_charts(Frame.of(summaries.summary(cells)))
     return chart
 
@@ -312,6 +421,7 @@ def test_steps_are_the_cells_medians_and_seen_is_the_latency() -> None:
     for cell in made.cells:
         one = drawn_of[cell.info["id"]]
         at = dict(zip(one.x, one.y, strict=True))
+        assert at.pop("sent") == cell.send_lag_us.p50 / 1e3
         assert at.pop("seen") == cell.latency.p50
         assert at.pop("processed") == cell.processed.p50
         if cell.ack is not None:
@@ -320,11 +430,22 @@ def test_steps_are_the_cells_medians_and_seen_is_the_latency() -> None:
         assert one.unit == "ms"
         assert one.look.colour != "invalid"
     figures = {one.label: one.figures for one in chart.series}
-    assert figures["rest"].startswith("– / 51 / 51")
-    assert figures["rest-poll, every 20 ms"].startswith("1.1 / 51 / ")
+    assert figures["rest"] == "sent 0.08, accepted –, processed 51, seen 51 ms"
+    assert figures["rest-poll, every 20 ms"].startswith("sent 0.08, accepted 1.1, processed 51")
     for label, words in figures.items():
         assert f"{label} {words}" in chart.alt
-        assert words in panel.svg
+    assert ">– / 51 / 51<" in panel.svg
+
+
+def test_every_style_has_its_milestones_where_nothing_is_acknowledged_early_too() -> None:
+    """Issue 7.3."""
+    made = summaries.complete()
+    steps = by_cell(charts_of(summaries.complete)["steps"])
+    assert set(steps) == {cell.info["id"] for cell in made.cells}
+    for cell in made.cells:
+        one = steps[cell.info["id"]]
+        known = (cell.send_lag_us.p50 / 1e3, cell.processed.p50, cell.latency.p50)
+        assert (one.x, one.y) == (("sent", "processed", "seen"), known)
 
 
 def test_steps_of_a_style_that_acknowledges_early_do_not_end_early() -> None:
@@ -359,14 +480,14 @@ def test_steps_of_too_few_operations_do_not_blame_the_service() -> None:
     assert [m.why for m in chart.missing] == ["too few operations"]
 
 
-def test_steps_and_traffic_are_drawn_only_where_there_is_something_to_tell() -> None:
-    assert list(charts_of(summaries.complete)) == ["latency", "throughput", "cpu"]
+def test_steps_come_first_where_they_lie_apart_and_traffic_only_where_it_was_counted() -> None:
+    assert list(charts_of(summaries.complete)) == ["latency", "steps", "throughput", "cpu"]
     assert list(charts_of(summaries.asynchronous)) == [
         "steps", "latency", "throughput", "cpu", "traffic",
     ]  # fmt: skip
     acked = [replace(t, ack=t.latency) for t in summaries.one_cell().cells[0].trials]
     cells = [summaries.cell("rest", summaries.OPEN[0], (), acked)]
-    assert steps_of(cells).name == "steps"
+    assert next(iter(charts_of(summaries.summary(cells)))) == "steps"
 
 
 def test_traffic_is_the_cells_bytes_in_two_parts() -> None:
@@ -380,6 +501,33 @@ def test_traffic_is_the_cells_bytes_in_two_parts() -> None:
     assert "rest to the server 300 + from it 600 bytes" in chart.alt
     assert chart.panels[0].x_label == "bytes an operation, from 0"
     assert "300 + 600" in chart.panels[0].svg
+
+
+def test_segments_are_drawn_beside_bytes() -> None:
+    """Issue 7.3: of a call what went to and from the client, of a broker on all connections."""
+    kafka = replace(summaries.USUAL, broker=BrokerWay())
+    cells = [
+        summaries.cell("rest", summaries.OPEN[0]),
+        summaries.cell("kafka", summaries.OPEN[0], condition=kafka),
+        summaries.cell("websocket", summaries.OPEN[0]),
+    ]
+    call = Passage(("generator", "server"), (300, 600), (2.0, 1.5), (1, 1))
+    produced = Passage(("generator", "broker"), (500, 100), (3.0, 2.0), (1, 1))
+    consumed = Passage(("server", "broker"), (50, 400), (0.5, 0.25), (1, 1))
+    copied = Passage(("broker", "broker"), (400, 0), (9.0, 0.0), (1, 1))
+    moved = [(call,), (produced, consumed, copied), ()]
+    cells = [
+        replace(cell, overhead=Overhead(passages=each), bytes_per_op=bytes_per_op(each))
+        for cell, each in zip(cells, moved, strict=True)
+    ]
+    bytes_of, segments = traffic_charts(Frame.of(summaries.summary(cells)))
+    assert [chart.name for chart in (bytes_of, segments)] == ["traffic", "segments"]
+    assert [one.y for one in bytes_of.series] == [(300, 600), (550, 500)]
+    assert [one.y for one in segments.series] == [(2.0, 1.5), (3.5, 2.25)]
+    assert {one.x for one in segments.series} == {("to server", "from server")}
+    assert [m.why for m in segments.missing] == ["not counted"]
+    assert segments.panels[0].x_label == "segments an operation, from 0"
+    assert "rest, class A to the server 2 + from it 1.5 segments" in segments.alt
 
 
 def test_traffic_that_was_not_counted_is_named() -> None:
