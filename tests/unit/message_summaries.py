@@ -96,9 +96,10 @@ def sending(
     read_again: float | None = None,
     lag: Sequence[tuple[float, int]] = (),
     cpu: Mapping[str, float] | None = None,
+    faults: Sequence[tuple[float, str]] = (),
 ) -> TrialResult:
     """A trial of messages. `lag`: seconds since the window's start, and messages; `cpu`: µs a
-    message by role, beside the usual ones."""
+    message by role, beside the usual ones; `faults`: seconds, and what was done on purpose."""
     values, planned = base.latency_values
     kept = fate(whole(base.counts.sent, acknowledges))
     assert kept.imbalances == []
@@ -118,6 +119,7 @@ def sending(
             left=left,
             read_again=None if read_again is None else round(read_again * kept.arrived),
             lag=[(round(at * 1e9), behind) for at, behind in lag],
+            faults=[(round(at * 1e9), what) for at, what in faults],
         ),
     )
 
@@ -192,10 +194,11 @@ def failover() -> Summary:
     """A node died in every trial: C and D keep what they acknowledged, B does not."""
     lost = Reason(Code.LOST_BY_FAULT, "trial 1: 7 of 2000 acknowledged messages are lost")
     hump = [(0.0, 3), (1.9, 4), (2.4, 300), (3.5, 900), (4.2, 100), (6.0, 0)]
+    seen: Any = {"lag": hump, "faults": [(2.1, "killed"), (3.4, "restarted")]}
     cells = [
-        messages("kafka", STEADY, way("C"), [KILLED], fate=disturb(12, 0, 1834.0), lag=hump),
-        messages("rabbitmq", STEADY, way("D"), [KILLED], fate=disturb(0, 5, 641.0), lag=hump),
-        messages("rabbitmq", STEADY, way("B"), [KILLED, lost], fate=lose(7), lag=hump),
+        messages("kafka", STEADY, way("C"), [KILLED], fate=disturb(12, 0, 1834.0), **seen),
+        messages("rabbitmq", STEADY, way("D"), [KILLED], fate=disturb(0, 5, 641.0), **seen),
+        messages("rabbitmq", STEADY, way("B"), [KILLED, lost], fate=lose(7), **seen),
     ]
     return run(cells, info=BOTH_PARTS, fault=FAULT)
 
