@@ -624,6 +624,42 @@ def test_latency_grows_with_the_orders_where_there_are_sizes_enough() -> None:
     assert payload_charts(Frame.of(summaries.summary(cells[:2]))) == []
 
 
+def test_styles_that_change_places_as_orders_grow_are_named() -> None:
+    """Issue 7.3: only where every trial says so."""
+
+    def grown(style: str, by_items: dict[int, float]) -> list[CellResult]:
+        return [
+            summaries.cell(
+                style,
+                summaries.OPEN[0],
+                (),
+                [
+                    replace(t, latency=replace(t.latency, p50=ms))
+                    for t in (summaries.trial(style, summaries.OPEN[0], n) for n in (1, 2, 3))
+                ],
+                replace(summaries.USUAL, items=items),
+            )
+            for items, ms in by_items.items()
+        ]
+
+    quick = grown("websocket", {1: 1.0, 10: 1.0, 100: 4.0})
+    even = grown("rest", {1: 2.0, 10: 2.0, 100: 2.0})
+    (chart,) = payload_charts(Frame.of(summaries.summary([*quick, *even])))
+    (panel,) = chart.panels
+    assert panel.notes == (
+        "websocket and rest change places at about 32 items",
+        "the slowest over the quickest: 2 at 1 items, 2 at 100 items",
+    )
+    for note in panel.notes:
+        assert note in panel.alt
+        assert f">{note}<" in panel.svg
+    slow = grown("sse", {1: 5.0, 10: 5.0, 100: 5.0})
+    (chart,) = payload_charts(Frame.of(summaries.summary([*slow, *even])))
+    assert chart.panels[0].notes[0] == "no two of them surely change places"
+    (chart,) = payload_charts(Frame.of(summaries.summary(even)))
+    assert chart.panels[0].notes == ()
+
+
 def test_a_gateways_cpu_has_its_own_part() -> None:
     behind = replace(summaries.USUAL, remember="gateway")
     cpu = {"generator": 100.0, "server": 200.0, "gateway": 300.0}
