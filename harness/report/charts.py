@@ -98,22 +98,22 @@ def _latency(frame: Frame) -> Chart:
         "percentile of planned operations (log scale)", "latency, ms (log scale)", row
     )
     done = "both acknowledged and processed" if frame.ingests else "answered"
+    beyond_ms = frame.timeout_s * 1e3
     banded = ""
     if any(s.band for panel in panels for s in panel.series):
         banded = (
             " A line is the median over trials, and the pale band around it reaches from the lowest"
             " trial to the highest at each percentile."
         )
-    limits = _limits([s for panel in panels for s in panel.series], frame.timeout_s * 1e3)
     return drawn_chart(
         "latency",
         "Latency by percentile",
         f"A line shows the latency within which a share of the planned operations was {done};"
         " lower is better, and the line ends at the last percentile that the sample supports"
         f" (a dotted rise to ▲ means that the rest was not {done} within {frame.timeout_s:g} s)."
-        f"{banded}",
+        f"{banded} Every panel has a scale of its own.",
         panels,
-        lambda panel: draw_lines(panel, limits, frame.timeout_s * 1e3),
+        lambda panel: draw_lines(panel, _limits(panel.series, beyond_ms), beyond_ms),
     )
 
 
@@ -148,7 +148,7 @@ def _latency_figures(cell: CellResult, timeout_s: float) -> str:
 
 
 def _limits(series: Sequence[Series], timeout_ms: float) -> tuple[float, float, float]:
-    """Lowest and highest latency (ms) and the last percentile, for all panels alike."""
+    """Lowest and highest latency (ms) and the last percentile."""
     values = [value for s in series for value in s.y if value > 0]
     ends = [end for s in series for trials in s.band for end in trials]
     values += [min(end, timeout_ms) for end in ends if end > 0]

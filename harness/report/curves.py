@@ -18,6 +18,8 @@ LEFT = 38.0
 LONGEST_LABEL = 24
 TICKS = (50.0, 90.0, 99.0, 99.9, 99.99)
 GAP, SWATCH = 16.0, 16.0
+SPACE = 2.0
+"""Between two points of a band, which needs no more of them."""
 PALEST = 0.13
 """Of a band, so that several of them can be told apart where they overlap."""
 
@@ -36,7 +38,7 @@ def draw_lines(panel: Panel, limits: tuple[float, float, float], timeout_ms: flo
     for one in panel.series:
         x = [_nines(p) for p in one.x]
         if one.band:
-            _shade(axes, one, x, timeout_ms)
+            _shade(axes, one, x, timeout_ms, wide / _nines(last))
         axes.plot(x, one.y, markevery=[i for i, p in enumerate(one.x) if p in TICKS], **stroke(one))
         end = (x[-1], one.y[-1])
         if one.censored_at is not None:
@@ -47,10 +49,28 @@ def draw_lines(panel: Panel, limits: tuple[float, float, float], timeout_ms: flo
     return figure
 
 
-def _shade(axes: Axes, one: Series, x: Sequence[float], highest: float) -> None:
-    """From the lowest trial to the highest; one that was not answered in time is at `highest`."""
-    low, high = ([min(each, highest) for each in ends] for ends in zip(*one.band, strict=True))
-    axes.fill_between(x, low, high, color=colour(one.look.colour), alpha=PALEST, linewidth=0)
+def _shade(axes: Axes, one: Series, x: Sequence[float], highest: float, scale: float) -> None:
+    """From the lowest trial to the highest; one that was not answered in time is at `highest`.
+    `scale`: pixels for 1 of `x`."""
+    kept = spaced([at * scale for at in x])
+    low, high = ([min(one.band[i][end], highest) for i in kept] for end in (0, 1))
+    there = [x[i] for i in kept]
+    axes.fill(
+        [*there, *reversed(there)],
+        [*low, *reversed(high)],
+        color=colour(one.look.colour),
+        alpha=PALEST,
+        linewidth=0,
+    )
+
+
+def spaced(pixels: Sequence[float]) -> list[int]:
+    """The places of the first, the last, and those in between that are SPACE apart."""
+    kept = [0]
+    for place, at in enumerate(pixels[:-1]):
+        if at - pixels[kept[-1]] >= SPACE:
+            kept.append(place)
+    return [*kept, len(pixels) - 1] if len(pixels) > 1 else kept
 
 
 def draw_growth(panel: Panel, limits: tuple[float, float]) -> Figure:
@@ -93,7 +113,7 @@ def draw_knees(panel: Panel, limits: tuple[float, float], timeout_ms: float) -> 
     ends = []
     for one in panel.series:
         points = {float(x): y for x, y in zip(one.x, one.y, strict=True)}
-        axes.plot(list(points), list(points.values()), **(stroke(one) | {"markersize": 5.0}))
+        axes.plot(list(points), list(points.values()), **stroke(one, 5.0))
         end = list(points.items())[-1]
         if one.censored_at is not None:
             start, end = end, (one.censored_at, timeout_ms)
@@ -223,14 +243,14 @@ def _curve_frame(
     return figure, axes, wide
 
 
-def stroke(one: Series) -> dict[str, Any]:
-    """How a series' line is drawn."""
+def stroke(one: Series, size: float = 6.5) -> dict[str, Any]:
+    """How a series' line is drawn, with marks of such a size."""
     return {
         "color": colour(one.look.colour),
         "linewidth": 1.7,
         "linestyle": (0, one.look.dash) if one.look.dash else "solid",
         "marker": one.look.mark,
-        "markersize": 6.5,
+        "markersize": one.look.size(size),
         "markeredgecolor": colour("paper"),
         "markeredgewidth": 0.8,
         "clip_on": False,

@@ -108,7 +108,7 @@ def row_frame(
             transform=across,
             color=colour(row.look.colour),
             marker=row.look.mark,
-            markersize=6.5,
+            markersize=row.look.size(6.5),
             clip_on=False,
         )
         write(NAME, at, fitted(name, wide - NAME - text_width(figures) - 8))
@@ -157,7 +157,8 @@ def draw_steps(panel: Panel, named: Sequence[str]) -> Figure:
                         value, at, marker="o", markersize=6.5, markerfacecolor="none", **style
                     )
                 case _:
-                    axes.plot(value, at, marker=row.look.mark, markersize=6.5, **style)
+                    size = row.look.size(6.5)
+                    axes.plot(value, at, marker=row.look.mark, markersize=size, **style)
     return figure
 
 

@@ -120,7 +120,7 @@ def _draw(panel: Panel, limits: tuple[float, float]) -> Figure:
         ratio, start, end, floor = row.y
         within = min(floor, high / low)
         axes.barh(at, within - 1 / within, 1.1 * tall, 1 / within, color=colour("line"))
-        axes.plot((1, 1), (at - 0.65 * tall, at + 0.65 * tall), color=colour("muted"), linewidth=1)
+        axes.plot((1, 1), (at - tall / 2, at + tall / 2), color=colour("muted"), linewidth=1)
         ink = colour(row.look.colour)
         shown = max(start, low), min(end, high)
         axes.plot(shown, (at, at), color=ink, linewidth=1.7, solid_capstyle="butt")
@@ -131,7 +131,7 @@ def _draw(panel: Panel, limits: tuple[float, float]) -> Figure:
             ratio,
             at,
             marker=row.look.mark,
-            markersize=7.5,
+            markersize=row.look.size(7.5),
             color=ink,
             markerfacecolor=ink if row.marked else colour("paper"),
             markeredgewidth=1.4,

@@ -10,10 +10,11 @@ from harness.analysis.knee import Knee, knee
 from harness.analysis.summary import CellResult
 from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Status
+from harness.condition import counted
 from harness.report.curves import draw_growth
 from harness.report.frame import Frame, drawn_chart
 from harness.report.panels import Chart, Missing, Panel, Series
-from harness.report.words import Group, labels, missing, without
+from harness.report.words import Group, labels, missing, short, without
 from harness.report.words import whole_number as number
 
 
@@ -266,7 +267,7 @@ def _places(kind: Growth, lines: Mapping[str, Mapping[float, CellResult]]) -> li
         for label, cells in lines.items()
     }
     crossed = [
-        f"{one} and {other} change places at about {each.at:,.2g} {kind.unit}"
+        f"{one} and {other} change places at about {short(each.at)} {kind.unit}"
         for (one, first), (other, second) in combinations(figures.items(), 2)
         for each in crossovers(first, second)
     ]
@@ -279,7 +280,7 @@ def _places(kind: Growth, lines: Mapping[str, Mapping[float, CellResult]]) -> li
     apart = []
     for x in common[:1] + common[1:][-1:]:
         values = [kind.value(cells[x]) for cells in lines.values()]
-        apart.append(f"{max(values) / min(values):.2g} at {x:,.0f} {kind.unit}")
+        apart.append(f"{max(values) / min(values):.2g} at {counted(round(x), kind.thing)}")
     return [*said, f"the slowest over the quickest: {', '.join(apart)}"] if apart else said
 
 

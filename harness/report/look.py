@@ -15,6 +15,8 @@ PALETTE = (
 colour-blind too, with a luminance that is 3:1 or more on light and on dark paper."""
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "p", "*", "<", ">", "d")
 """One for each style of the catalog; together with colours they repeat only after 132 styles."""
+SIZES = {"*": 1.5, "P": 1.15, "X": 1.15, "d": 1.25, "p": 1.1}
+"""How many times as large a mark must be to look as large as the others."""
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 1.5, 1.5, 1.5))
 LIGHT = {
     "paper": "#ffffff",
@@ -53,6 +55,10 @@ class Look:
     """As matplotlib names it."""
     dash: tuple[float, ...]
     """Lengths of strokes and gaps in line widths; empty for a solid line."""
+
+    def size(self, pixels: float) -> float:
+        """What the mark is to measure so that it looks so large."""
+        return pixels * SIZES.get(self.mark, 1.0)
 
 
 def looks(cells: Sequence[CellResult]) -> dict[str, Look]:

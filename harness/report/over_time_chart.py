@@ -193,7 +193,8 @@ def _draw(panel: Panel, scale: _Scale, last_s: float) -> Figure:
         ink = colour(row.look.colour)
         axes.axhline(base, color=colour("line"), linewidth=0.8)
         if not scale.log:
-            axes.fill_between(seconds, heights, base, color=ink, alpha=PALEST, linewidth=0)
+            outline = [seconds[0], *seconds, seconds[-1]], [base, *heights, base]
+            axes.fill(*outline, color=ink, alpha=PALEST, linewidth=0)
         axes.plot(seconds, heights, **(stroke(row) | {"marker": "", "linewidth": 1.3}))
         dashed: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (3, 2))}
         for at, _ in row.instants:

@@ -107,7 +107,7 @@ def _row(
         return frame.missing(cells[0], missing(cells[0]) or beyond)
     held = [rate for rate in points if shown[rate].verdict.status is not Status.INVALID]
     broken = ", ".join(f"{rate:,g}" for rate in points if rate not in held)
-    highest = _highest_held(shown, objective)
+    highest = _highest_held(shown, latency, objective)
     figures = ", ".join(f"{rate:,g}/s {number(value)} ms" for rate, value in points.items())
     if objective:
         figures += f", holds up to {highest:,g}/s" if highest else ", holds at none"
@@ -128,10 +128,15 @@ def _latency_ms(cell: CellResult, objective: Objective | None) -> float:
     return middle([judged_ms(trial, _percentile(objective)) for trial in cell.trials])
 
 
-def _highest_held(cells: Mapping[float, CellResult], objective: Objective | None) -> float | None:
-    """The last of the rates from the lowest on at which the objective held in most trials."""
+def _highest_held(
+    cells: Mapping[float, CellResult], latency: Mapping[float, float], objective: Objective | None
+) -> float | None:
+    """The last of the rates from the lowest on at which the objective held in most trials; those
+    that do not resolve its percentile are passed over."""
     highest = None
     for rate in sorted(cells) if objective else ():
+        if math.isnan(latency[rate]):
+            continue
         outcomes = [outcome(trial, objective) for trial in cells[rate].trials if objective]
         if 2 * outcomes.count(Outcome.HELD) <= len(outcomes):
             break

@@ -23,7 +23,10 @@ _NAMESPACE = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _COLOUR = re.compile("|".join(SENTINELS.values()))
 _VARIABLES = {colour: f"var(--{name})" for name, colour in SENTINELS.items()}
-_DECIMALS = re.compile(r"(\d+\.\d{2})\d+")
+_DECIMALS = {"style": re.compile(r"(\d+\.\d{2})\d+")} | dict.fromkeys(
+    ("d", "transform", "x", "y"), re.compile(r"(\d+\.\d)\d+")
+)
+"""What is left of the numbers in each attribute: a tenth of a pixel is more than a screen has."""
 _URL = re.compile(r"url\(#([^)]+)\)")
 _FAMILY = re.compile(r"font:\s*(?:(bold|\d+)\s+)?([\d.]+)px[^;]*")
 GAP = 16
@@ -85,9 +88,9 @@ def _strip(root: ElementTree.Element) -> None:
             element.text = None
         if _HREF in element.attrib:
             element.attrib["href"] = element.attrib.pop(_HREF)
-        for key in ("d", "transform", "x", "y", "style"):
+        for key, decimals in _DECIMALS.items():
             if key in element.attrib:
-                value = " ".join(_DECIMALS.sub(r"\1", element.attrib[key]).split())
+                value = " ".join(decimals.sub(r"\1", element.attrib[key]).split())
                 value = _FAMILY.sub(_font, value)
                 element.attrib[key] = _COLOUR.sub(lambda m: _VARIABLES[m[0]], value)
 

@@ -648,7 +648,7 @@ def test_styles_that_change_places_as_orders_grow_are_named() -> None:
     (panel,) = chart.panels
     assert panel.notes == (
         "websocket and rest change places at about 32 items",
-        "the slowest over the quickest: 2 at 1 items, 2 at 100 items",
+        "the slowest over the quickest: 2 at 1 item, 2 at 100 items",
     )
     for note in panel.notes:
         assert note in panel.alt

@@ -57,6 +57,13 @@ def test_a_percentile_that_was_not_answered_ends_the_line() -> None:
     assert [m.why for m in chart.missing] == ["> 2 s at every rate"]
 
 
+def test_a_rate_that_does_not_resolve_the_percentile_is_passed_over() -> None:
+    made = at_rates("rest", dict.fromkeys((10.0, *RATES), 1.0))
+    (one,) = chart_of(summaries.summary(made)).series
+    assert one.x == RATES
+    assert one.marked == (1600.0, made[-1].latency.p99)
+
+
 def test_without_an_objective_there_is_no_ring() -> None:
     usual = summaries.summary(at_rates("rest", dict.fromkeys(RATES, 1.0)))
     scenario = {**usual.info["scenario"], "objective": None}
