@@ -2,6 +2,7 @@
 panel is as wide as a narrow screen."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -162,6 +163,7 @@ def draw_steps(panel: Panel, named: Sequence[str]) -> Figure:
     return figure
 
 
+@cache
 def text_width(text: str, size: float = TEXT) -> float:
     """In the layout's font, which is wider than most systems' own."""
     font = FontProperties(family="DejaVu Sans", size=size)
