@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import combinations
+from itertools import combinations, pairwise
 from statistics import median
 from xml.etree import ElementTree
 
@@ -20,11 +20,14 @@ from harness.analysis.stats import distribution
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import Code, Reason
 from harness.condition import BrokerWay
+from harness.plan import LoadPoint
 from harness.report import look
 from harness.report.charts import make_charts, standalone
-from harness.report.curves import TICKS, _apart, _legible
+from harness.report.curves import SPACE, TICKS, _apart, _legible, spaced
+from harness.report.drawing import fitted, text_width
 from harness.report.frame import Frame
 from harness.report.growth_charts import payload_charts, watch_charts
+from harness.report.page import render_page
 from harness.report.panels import Chart, Series
 from harness.report.step_charts import step_charts, traffic_charts
 from harness.report.svg import SENTINELS
@@ -380,6 +383,34 @@ def test_labels_are_moved_apart_in_their_order() -> None:
     assert placed[0] == pytest.approx(0.9)
     assert placed[2] - placed[1] == pytest.approx(0.1)
     assert all(0 <= place <= 1 for place in placed)
+
+
+def test_a_band_has_no_more_points_than_can_be_seen() -> None:
+    pixels = [n / 10 for n in range(101)]
+    kept = spaced(pixels)
+    assert (kept[0], kept[-1]) == (0, 100)
+    assert all(pixels[b] - pixels[a] >= SPACE for a, b in pairwise(kept[:-1]))
+    assert len(kept) == 6
+    assert spaced([3.0]) == [0]
+
+
+def test_a_text_is_cut_to_its_room_and_no_more() -> None:
+    long = "rest-poll, every 20 ms, new connections, class A"
+    room = text_width(long)
+    assert fitted(long, room) == long
+    cut = fitted(long, room / 2)
+    assert "…" in cut
+    assert text_width(cut) <= room / 2 < text_width(cut) + 2 * text_width("m")
+    assert (cut[0], cut[-1]) == (long[0], long[-1])
+
+
+def test_the_tenth_panel_and_those_after_it_are_folded() -> None:
+    loads = [LoadPoint("constant", rate=float(rate)) for rate in range(100, 1200, 100)]
+    made = summaries.summary(summaries.product(["rest"], loads))
+    page = render_page(made, make_charts(made))
+    assert page.count("<summary>2 more: 1000/s, …</summary>") == 4
+    few = summaries.summary(summaries.product(["rest"], loads[:9]))
+    assert " more: " not in render_page(few, make_charts(few))
 
 
 def test_ticks_whose_labels_would_touch_are_left_out() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.analysis.summary import observed
 from harness.analysis.timeline import SLICES, Slice, middle_instants, middle_slices, slices
 from harness.analysis.usage import Used, used_over_time
 from harness.plan import LoadPoint
 from harness.report.charts import make_charts
-from harness.results import Ints
+from harness.results import Ints, Run
 from tests.unit.capacity_summaries import along
 from tests.unit.summaries import complete
 
@@ -121,6 +123,26 @@ def test_the_cpu_of_a_role_is_that_of_each_of_its_processes() -> None:
         "server": [[(1, 10), (3, 30)]] * 2,
         "generator": [[(1, 10), (3, 30)]],
     }
+
+
+def test_what_was_sampled_and_what_was_killed_is_seen_of_its_own_trial() -> None:
+    """Issue 7.3: rows without a mark too, and the instants at which it happened."""
+    row = {"rss_bytes": 1, "user_ns": 0, "system_ns": 0}
+    rows = [
+        {**row, "cell": "c", "trial": trial, "role": "server", "at": at, "cpu_ns": at, "mark": mark}
+        for trial in (1, 2)
+        for at, mark in ((10, "window_start"), (20, ""), (30, "window_end"))
+    ]
+    events = [
+        {"cell": "c", "trial": 1, "at": 25, "kind": kind, "detail": "kafka.1"}
+        for kind in ("killed", "restarted", "server_ready")
+    ]
+    seen = observed(Run(Path(), {}, {}, rows, events), "c", 1)
+    assert seen.used == {"server": [[(10, 10), (20, 20), (30, 30)]]}
+    assert seen.cpu_ns == {"server": 20}
+    assert seen.faults == [(25, "killed"), (25, "restarted")]
+    other = observed(Run(Path(), {}, {}, rows, events), "c", 2)
+    assert (other.faults, other.used) == ([], seen.used)
 
 
 def test_of_what_happened_in_several_trials_the_middle_instant() -> None:
