@@ -21,12 +21,14 @@ from harness.report.guide import guide
 from harness.report.headline import figures, headline
 from harness.report.instrument import quoted
 from harness.report.messages import HEADLINE, HEADS, fates
+from harness.report.method import rules, thresholds
 from harness.report.overhead import tables
 from harness.report.panels import Chart
 from harness.report.rendering import rendered
 from harness.report.rules import rules
 from harness.report.stack_chart import stack_table
 from harness.report.steps_table import steps_table
+from harness.report.style_sections import FIGURES, style_sections
 from harness.report.verdict_list import not_shown, verdict_list
 from harness.report.words import ALIKE
 
@@ -72,7 +74,11 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
         groups=cell_table(summary),
         latency_names=[*(words.percent(p) for p in PERCENTILES.values()), "max"],
         count_names=[name.replace("_", " ") for name in COUNTS],
+        styles=style_sections(summary),
+        style_heads=FIGURES,
         verdicts=verdict_list(summary),
+        method=thresholds(),
+        rules=rules(),
         when=_when(info),
         scenario=pairs(
             {k: v for k, v in info["scenario"].items() if k != "question"}
