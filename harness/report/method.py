@@ -80,7 +80,9 @@ WHEN: Mapping[Code, str] = {
     Code.CUT: "the gateway in between cut connections that were idle",
     Code.LOST: "messages were acknowledged, and never arrived",
     Code.DAMAGED: "messages arrived damaged, or were none of the trial's",
-    Code.LOST_BY_FAULT: "likewise, where the scenario had killed a node",
+    Code.LOST_BY_FAULT: (
+        "messages were acknowledged and never arrived, where the scenario had killed a node"
+    ),
     Code.LOST_UNACKNOWLEDGED: "messages were sent, never acknowledged, and never arrived",
     Code.FAULT: "the scenario killed a node",
     Code.UNDRAINED: "the broker still held messages when the workers' time was over",

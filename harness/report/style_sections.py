@@ -38,7 +38,7 @@ BENEATH: Mapping[str, Sequence[str]] = {
 """Libraries that do a server's work on the wire, or above it."""
 BARE = {
     "asyncio": "asyncio alone, Python's own",
-    "null": "nothing: what is sent is as long as an order, and is not read",
+    "null": "null (what is sent is as long as an order, and not read)",
     "none": "none",
     "own": "your own driver",
 }
