@@ -205,11 +205,15 @@ def _settings(
         ("prefetch", broker("prefetch")),
         ("commits", broker("commit")),
         ("safe producer", broker("safe", lambda safe: "yes" if safe else "no")),
-        ("linger", broker("linger_ms", lambda ms: f"{ms:g} ms")),
-        ("batches of at most", broker("batch_bytes", lambda size: f"{size:,} bytes")),
     ]
-    if style == "rabbitmq":
-        settings.append(("replies", broker("replies")))
+    match style:
+        case "kafka":
+            settings += [
+                ("linger", broker("linger_ms", lambda ms: f"{ms:g} ms")),
+                ("batches of at most", broker("batch_bytes", lambda size: f"{size:,} bytes")),
+            ]
+        case "rabbitmq":
+            settings.append(("replies", broker("replies")))
     said = [(name, _values([say(cell) for cell in cells])) for name, say in settings]
     return [(name, text) for name, text in said if text]
 

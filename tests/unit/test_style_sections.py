@@ -112,6 +112,8 @@ def test_a_brokers_producer_is_shown_as_it_was_given() -> None:
     assert "bootstrap_servers" not in safe
     settings = dict(section.settings)
     assert settings["safe producer"] == "yes; no"
+    assert settings["linger"] == "0 ms; 5 ms"
+    assert "replies" not in settings
     assert settings["broker"] == "version 4.3.1, 1 node, from: cache"
 
 
@@ -124,7 +126,10 @@ def test_rabbitmqs_queues_follow_from_the_class(
 ) -> None:
     condition = replace(summaries.USUAL, broker=BrokerWay(durability=durability))
     cell = summaries.cell("rabbitmq", summaries.OPEN[0], condition=condition)
-    ((title, pairs),) = section_of("rabbitmq", cell).given
+    section = section_of("rabbitmq", cell)
+    assert "linger" not in dict(section.settings)  # RabbitMQ has no such thing
+    assert dict(section.settings)["replies"] == "queue"
+    ((title, pairs),) = section.given
     assert title == f"aio-pika, class {durability}"
     given = dict(pairs)
     assert (given["publisher confirms"], given["delivery_mode"]) == (confirms, mode)
