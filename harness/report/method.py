@@ -109,7 +109,7 @@ class Rule:
     remedy: str
 
 
-def rules() -> list[Rule]:
+def verdict_rules() -> list[Rule]:
     """All that there are, from the mildest on."""
     return [
         Rule(status.value, code.value.replace("_", " "), WHEN[code], remedy)

@@ -21,7 +21,7 @@ from harness.report.guide import guide
 from harness.report.headline import figures, headline
 from harness.report.instrument import quoted
 from harness.report.messages import HEADLINE, HEADS, fates
-from harness.report.method import rules, thresholds
+from harness.report.method import thresholds, verdict_rules
 from harness.report.overhead import tables
 from harness.report.panels import Chart
 from harness.report.rendering import rendered
@@ -78,7 +78,7 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
         style_heads=FIGURES,
         verdicts=verdict_list(summary),
         method=thresholds(),
-        rules=rules(),
+        verdict_rules=verdict_rules(),
         when=_when(info),
         scenario=pairs(
             {k: v for k, v in info["scenario"].items() if k != "question"}

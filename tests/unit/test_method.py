@@ -24,7 +24,7 @@ MESSAGE_TERMS = ("ledger", "lost", "duplicated", "recovered")
 
 def test_every_reason_is_said_when_it_is_given() -> None:
     assert set(method.WHEN) == set(Code)
-    rows = method.rules()
+    rows = method.verdict_rules()
     assert {(row.what, row.status, row.remedy) for row in rows} == {
         (code.value.replace("_", " "), status.value, remedy)
         for code, (status, remedy) in RULES.items()
