@@ -27,6 +27,7 @@ from benchmarks.trial import SPEC, one_trial
 from clients import catalog
 from harness.analysis.trial import summarize_trial
 from harness.load.messages import LoadSpec
+from harness.results import DONE
 from harness.rig.awake import awake
 from harness.rig.placement import this_machine
 from harness.rig.process import Rig
@@ -78,7 +79,7 @@ class Bench:
             if result.counts.done != result.counts.planned:
                 raise RuntimeError(f"{variant}: {result.counts}, {result.failures}")
             # CPU is known of the whole trial, warm-up included, and so are its calls.
-            cpu_us = result.health["cpu_s"] * 1e6 / len(result.done_ns)
+            cpu_us = result.health["cpu_s"] * 1e6 / (samples.outcome == DONE).sum()
             latency = result.latency
             return Figures(result.throughput_per_s, latency.p50, latency.p99, cpu_us)
 

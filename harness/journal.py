@@ -21,6 +21,11 @@ class Journal:
     events: list[dict[str, Any]] = field(default_factory=list)
     _rested: set[tuple[Any, ...]] = field(default_factory=set)
 
+    @property
+    def marks(self) -> list[dict[str, Any]]:
+        """Rows of telemetry that are at a mark."""
+        return [row for row in self.telemetry if row["mark"]]
+
     def event(self, kind: str, detail: str = "", trial: Trial | None = None) -> None:
         """Note that something happened now."""
         self.events.append(

@@ -5,9 +5,11 @@ results/README.md says what the files are. Instants are nanoseconds of CLOCK_MON
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-FORMAT = 1
+FORMAT = 2
+"""Of run.json, the files beside it and summary.json; see results/README.md. It rises when a key or
+a column changes its meaning or goes, or when a reader that does not know a new one would be misled.
+"""
 OUTCOMES = (
     "done",
     "dropped",
@@ -37,6 +42,8 @@ FAILURES = OUTCOMES[3:]
 NOTE = "note_"
 
 Ints = npt.NDArray[np.int64]
+Reading = tuple[str, int, int]
+"""A process's role, an instant, and the CPU time that it had used by then, in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,37 +231,41 @@ def read_samples(path: Path) -> Samples:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
-    raw = (table.schema.metadata or {}).get(b"orderbench")
-    if raw is None:
-        raise ValueError(f"{path}: not a trial of this program (no metadata)")
-    meta = json.loads(raw)
-    if meta["format"] > FORMAT:
-        raise ValueError(f"{path}: format {meta['format']}; this program reads up to {FORMAT}")
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        raw = (schema.metadata or {}).get(b"orderbench")
+        if raw is None:
+            raise ValueError(f"{path}: not a trial of this program (no metadata)")
+        meta = json.loads(raw)
+        _check_format(path, meta)
+        table = file.read([name for name in schema.names if name != "seq"])
+    # Each is let go when it has been turned, so that a column at a time is held twice.
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    del table
 
     def instants(name: str) -> Ints:
-        column: Ints = table[name].fill_null(0).to_numpy()
+        column: Ints = columns.pop(name).fill_null(0).to_numpy()
         return column
 
-    outcome = table["outcome"].combine_chunks()
-    if isinstance(outcome, pa.ChunkedArray):
-        outcome = outcome.chunk(0)
-    codes = np.array([OUTCOMES.index(word) for word in outcome.dictionary.to_pylist()], np.int8)
+    def outcomes() -> npt.NDArray[np.int8]:
+        outcome = columns.pop("outcome").combine_chunks()
+        if isinstance(outcome, pa.ChunkedArray):
+            outcome = outcome.chunk(0)
+        codes = np.array([OUTCOMES.index(word) for word in outcome.dictionary.to_pylist()], np.int8)
+        of_each: npt.NDArray[np.int8] = codes[outcome.indices.to_numpy()]
+        return of_each
+
     return Samples(
         planned=instants("planned"),
         sent=instants("sent"),
         acked=instants("acked"),
         processed=instants("processed"),
         done=instants("done"),
-        outcome=codes[outcome.indices.to_numpy()],
-        measured=table["measured"].to_numpy(),
-        lane=table["lane"].to_numpy(),
+        outcome=outcomes(),
+        measured=columns.pop("measured").to_numpy(),
+        lane=columns.pop("lane").to_numpy(),
         meta=meta,
-        notes={
-            name.removeprefix(NOTE): table[name].to_numpy()
-            for name in table.column_names
-            if name.startswith(NOTE)
-        },
+        notes={name.removeprefix(NOTE): column.to_numpy() for name, column in columns.items()},
     )
 
 
@@ -312,15 +323,34 @@ def read_arrivals(path: Path) -> Arrivals | None:
     return Arrivals(**{name: table[name].to_numpy() for name in table.column_names})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """A run as it stands on disk. `trials` maps a cell's id to its trial files in order."""
 
     folder: Path
     info: dict[str, Any]
     trials: dict[str, list[Path]]
-    telemetry: list[dict[str, Any]]
+    marks: list[dict[str, Any]]
+    """Rows of telemetry.parquet that are at a mark: a few for each trial."""
     events: list[dict[str, Any]]
+
+    @cached_property
+    def telemetry(self) -> list[dict[str, Any]]:
+        """All rows of telemetry.parquet, which grow with the seconds of a run."""
+        return _rows(self.folder / "telemetry.parquet")
+
+    def readings(self) -> dict[tuple[str, int], list[Reading]]:
+        """All that was read of processes' CPU time, by cell and trial."""
+        import pyarrow.parquet as pq
+
+        found: dict[tuple[str, int], list[Reading]] = defaultdict(list)
+        path = self.folder / "telemetry.parquet"
+        if path.exists():
+            names = ("cell", "trial", "role", "at", "cpu_ns")
+            table = pq.read_table(path, columns=list(names))
+            for cell, trial, *reading in zip(*(table[n].to_pylist() for n in names), strict=True):
+                found[cell, trial].append(tuple(reading))
+        return found
 
 
 def trial_path(folder: Path, cell: str, number: int) -> Path:
@@ -339,68 +369,149 @@ def arrivals_path(samples_path: Path) -> Path:
 
 
 def open_run(folder: Path) -> Run:
-    """Read a run, complete or not. Raises ValueError saying what is wrong with the folder."""
+    """Read a run, complete or not, of this format or an earlier one. Raises ValueError saying what
+    is wrong with the folder."""
+    info = _run_info(folder)
+    return Run(
+        folder,
+        info,
+        _trials(folder, info),
+        _rows(folder / "telemetry.parquet", marked=True),
+        _rows(folder / "events.parquet"),
+    )
+
+
+def _run_info(folder: Path) -> dict[str, Any]:
+    """run.json, with cells as they are noted now."""
     try:
-        info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        info: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{folder}: no run (there is no run.json in it)") from None
     except (OSError, json.JSONDecodeError) as error:
         raise ValueError(f"{folder / 'run.json'}: cannot be read: {error}") from None
-    if info.get("format", 0) > FORMAT:
-        raise ValueError(f"{folder}: format {info['format']}; this program reads up to {FORMAT}")
-    info["cells"] = [_whole_condition(cell) for cell in info["cells"]]
-    trials = {
+    _check_format(folder, info)
+    return {**info, "cells": [_cell_as_now(cell) for cell in info["cells"]]}
+
+
+def _check_format(path: Path, written: Mapping[str, Any]) -> None:
+    found = written.get("format", 0)
+    if found > FORMAT:
+        raise ValueError(
+            f"{path}: format {found}; this program reads up to {FORMAT}; take a newer version of it"
+        )
+
+
+def _trials(folder: Path, info: Mapping[str, Any]) -> dict[str, list[Path]]:
+    return {
         cell["id"]: sorted(
             (p for p in (folder / "trials" / cell["id"]).glob("*.parquet") if p.stem.isdigit()),
             key=lambda p: int(p.stem),
         )
         for cell in info["cells"]
     }
-    return Run(
-        folder,
-        info,
-        trials,
-        _rows(folder / "telemetry.parquet"),
-        _rows(folder / "events.parquet"),
+
+
+_CELL_BEFORE = {"null": False, "connections_a_lane": 1, "skipped": "", "family": "", "again": ""}
+_LOAD_BEFORE = {"rates": [], "hold_s": 0.0, "file": None, "column": None, "count": 0}
+"""What runs of format 1 may leave out, as it was for all of them; a family was not known."""
+
+
+def _cell_as_now(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """A cell of run.json with every key."""
+    whole = {**_CELL_BEFORE, **cell}
+    if "load" in cell:
+        whole["load"] = {**_LOAD_BEFORE, **cell["load"]}
+    if cell.get("condition"):
+        whole["condition"] = _whole_condition(cell["condition"])
+    return whole
+
+
+def _whole_condition(known: Mapping[str, Any]) -> dict[str, Any]:
+    """The first runs knew of items and work alone, under the name of `service_time`."""
+    kept = {key: value for key, value in known.items() if key != "service_time"}
+    work = known.get("service_time", {})
+    usual = Condition(
+        items=known["items"],
+        work_time=known.get("work_time", work.get("time", "none")),
+        work_mean_ms=known.get("work_mean_ms", work.get("mean_ms", 0.0)),
     )
+    return {**usual.to_json(), "attempts": 1, **kept}
 
 
-def _whole_condition(cell: dict[str, Any]) -> dict[str, Any]:
-    """A cell whose condition has every key: the first runs knew of items and work alone."""
-    known = cell.get("condition", {})
-    if "asked" in known or not known:
-        return cell
-    work = known.get("service_time", {"time": "none", "mean_ms": 0.0})
-    usual = Condition(items=known["items"], work_time=work["time"], work_mean_ms=work["mean_ms"])
-    return {**cell, "condition": {**usual.to_json(), "attempts": 1, **known}}
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path, marked: bool = False) -> list[dict[str, Any]]:
+    """Of a Parquet file; all of them, or those at a mark."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     if not path.exists():
         return []
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    table = pq.read_table(path)
+    if marked:
+        table = table.filter(pc.field("mark") != "")
+    rows: list[dict[str, Any]] = table.to_pylist()
     return rows
 
 
-def load_run(folder: str | Path) -> "pd.DataFrame":
-    """All operations of a run as one pandas frame, with columns `cell` and `trial`, for notebooks.
+class Frames:
+    """A run as pandas frames, each of them read when it is first asked for. Instants are
+    nanoseconds, in nullable integers."""
 
-    Instants are nanoseconds (nullable integers); `latency_ms` is done - planned. Raises ValueError
-    if the folder holds no run.
-    """
+    def __init__(self, folder: Path) -> None:
+        """Raises ValueError if the folder holds no run that this program can read."""
+        self._folder = folder
+        self.info = _run_info(folder)
+        """run.json."""
+
+    @cached_property
+    def cells(self) -> "pd.DataFrame":
+        """A row a cell: summary.parquet. Raises ValueError where the run has none yet."""
+        path = self._folder / "summary.parquet"
+        if not path.exists():
+            raise ValueError(f"{path} is not there; make it: bench.py report {self._folder}")
+        return _frame(path)
+
+    @cached_property
+    def operations(self) -> "pd.DataFrame":
+        """A row an operation of every trial, with `cell`, `trial`, and `latency_ms`, which is done
+        - planned."""
+        import pandas as pd
+
+        trials = _trials(self._folder, self.info)
+        known = pd.CategoricalDtype(list(trials))
+        frames = []
+        for cell, paths in trials.items():
+            for path in paths:
+                frame = _frame(path)
+                frame.insert(0, "trial", int(path.stem))
+                frame.insert(0, "cell", pd.Series(cell, frame.index, known))
+                frames.append(frame)
+        if not frames:
+            return pd.DataFrame()
+        joined = pd.concat(frames, ignore_index=True)
+        joined["latency_ms"] = (joined["done"] - joined["planned"]) / 1e6
+        return joined
+
+    @cached_property
+    def telemetry(self) -> "pd.DataFrame":
+        """A row a process and instant: telemetry.parquet."""
+        return _frame(self._folder / "telemetry.parquet", telemetry_schema())
+
+    @cached_property
+    def events(self) -> "pd.DataFrame":
+        """A row an event: events.parquet."""
+        return _frame(self._folder / "events.parquet", events_schema())
+
+
+def _frame(path: Path, schema: "pa.Schema | None" = None) -> "pd.DataFrame":
+    """A Parquet file; an empty frame of `schema` where there is none yet."""
     import pandas as pd
 
-    frames = []
-    for cell, paths in open_run(Path(folder)).trials.items():
-        for path in paths:
-            frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
-            frame.insert(0, "trial", int(path.stem))
-            frame.insert(0, "cell", cell)
-            frames.append(frame)
-    if not frames:
-        return pd.DataFrame()
-    joined = pd.concat(frames, ignore_index=True)
-    joined["latency_ms"] = (joined["done"] - joined["planned"]) / 1e6
-    return joined
+    if schema is not None and not path.exists():
+        return schema.empty_table().to_pandas()
+    return pd.read_parquet(path, dtype_backend="numpy_nullable")
+
+
+def load_run(folder: str | Path) -> Frames:
+    """A run for notebooks: `load_run("results/<run>").cells`, `.operations`, `.telemetry`,
+    `.events`. Raises ValueError if the folder holds no run that this program can read."""
+    return Frames(Path(folder))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness import results
-from harness.analysis.summary import observed
+from harness.analysis.summary import noted_by_trial, observed
 from harness.analysis.trial import TrialResult, summarize_trial
 from harness.fault import Fault, prepare_fault
 from harness.journal import Journal
@@ -376,9 +376,14 @@ def read_result(setting: Setting, trial: Trial) -> TrialResult | None:
     path = results.trial_path(setting.folder, trial.cell.id, number)
     if not path.exists():
         return None
-    from_outside = observed(setting.journal, trial.cell.id, number)
-    timeout_s = setting.plan.scenario.timeout_s
-    return summarize_trial(results.read_samples(path), number, timeout_s, seen=from_outside)
+    scenario = setting.plan.scenario
+    return summarize_trial(
+        results.read_samples(path),
+        number,
+        scenario.timeout_s,
+        seen=observed(*noted_by_trial(setting.journal)[trial.cell.id, number]),
+        objective=scenario.objective.percentile if scenario.objective else None,
+    )
 
 
 def authority_of(address: str) -> str:

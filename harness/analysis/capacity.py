@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from harness.analysis.instrument import late_generator
-from harness.analysis.stats import middle, percentile_of
+from harness.analysis.stats import middle
 from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Code
 from harness.search import Found, Outcome, Search
@@ -140,8 +138,7 @@ class Capacity:
 def judged_ms(trial: TrialResult, percentile: float) -> float:
     """A trial's latency at the objective's percentile, of planned operations; +infinity where it
     falls among those that were not done, NaN where it is not resolvable."""
-    values, count = trial.latency_values
-    return percentile_of(np.sort(values), count, percentile) if count else math.nan
+    return trial.latency_at[percentile]
 
 
 def outcome(trial: TrialResult, objective: Objective) -> Outcome:

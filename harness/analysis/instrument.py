@@ -7,8 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from harness.analysis.trial import TrialResult
 
 BUSY = 0.85
@@ -57,10 +55,7 @@ def _of_the_done(trial: TrialResult, name: str) -> float:
     """A percentile of the latency, of completed operations alone where it is not finite; NaN where
     it is not resolvable."""
     value: float = getattr(trial.latency, name)
-    done, _ = trial.latency_values
-    if math.isinf(value) and len(done):
-        return float(np.percentile(done, float(name[1:])))
-    return value
+    return trial.latency_of_done.get(name, value) if math.isinf(value) else value
 
 
 def rate_missed(load: Mapping[str, Any], trial: TrialResult) -> str:

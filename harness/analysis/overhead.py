@@ -110,7 +110,7 @@ def _role_cost(trials: Sequence[TrialResult], role: str, rest: Idle | None) -> R
     ]
     whole = sum(cpu for cpu, _ in split)
     system_us = cpu_us * sum(cpu * share for cpu, share in split) / whole if whole else None
-    switched = [(t.completed_between(*t.seen.counted), s) for t, s in seen if t.seen.counted]
+    switched = [(t.done_while_counted, s) for t, s in seen if t.seen.counted]
     switched = [(then, s) for then, s in switched if s.voluntary is not None]
     then = sum(completed for completed, _ in switched)
     at_rest = rest.busy.get(role) if rest else None
@@ -129,7 +129,7 @@ def _passages(trials: Sequence[TrialResult]) -> list[Passage]:
     """Counted from just before the window to just after it, by what was completed then; none where
     something went by uncounted."""
     counted = [(w, t) for t in trials if (w := t.seen.wire) is not None and "flows" in w]
-    completed = sum(t.completed_between(wire["from"], wire["to"]) for wire, t in counted)
+    completed = sum(t.done_on_wire for _, t in counted)
     if not completed or any(wire["uncounted"] for wire, _ in counted):
         return []
     return passages([wire["flows"] for wire, _ in counted], completed)

@@ -5,7 +5,7 @@ out) rank as +infinity, so that a system under test cannot look better by not an
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -46,9 +46,26 @@ def percentile_of(ascending: npt.NDArray[np.float64], count: int, percentile: fl
     """
     if not resolvable(count, percentile):
         return math.nan
-    # Rounded first: 1000 * 0.999 is 999.0000000000001 in floating point.
-    rank = max(1, math.ceil(round(count * percentile / 100, 6)))
+    rank = _rank(count, percentile)
     return float(ascending[rank - 1]) if rank <= len(ascending) else math.inf
+
+
+def percentiles(
+    values: npt.NDArray[np.float64], count: int, wanted: Iterable[float]
+) -> dict[float, float]:
+    """Each of the `wanted` percentiles of `count` values, of which the finite ones are given in any
+    order; see percentile_of."""
+    wanted = tuple(wanted)
+    ranks = [_rank(count, p) - 1 for p in wanted if count and resolvable(count, p)]
+    # Sorted no further than it takes to have these ranks right.
+    places = np.unique(np.array([rank for rank in ranks if rank < len(values)], np.intp))
+    ranked = np.partition(values, places)
+    return {p: percentile_of(ranked, count, p) if count else math.nan for p in wanted}
+
+
+def _rank(count: int, percentile: float) -> int:
+    # Rounded first: 1000 * 0.999 is 999.0000000000001 in floating point.
+    return max(1, math.ceil(round(count * percentile / 100, 6)))
 
 
 def middle(values: Sequence[float]) -> float:
@@ -92,15 +109,11 @@ class Distribution:
 
 def distribution(values: npt.NDArray[np.float64], count: int) -> Distribution:
     """Of `count` operations, `values` (any order) being those that have one."""
-    ascending = np.sort(values)
     if count == 0:
         return Distribution(math.nan, math.nan, math.nan, math.nan, math.nan)
-    largest = float(ascending[-1]) if len(ascending) == count else math.inf
-    marks = {
-        name: percentile_of(ascending, count, percentile)
-        for name, percentile in PERCENTILES.items()
-    }
-    return Distribution(**marks, max=largest)
+    largest = float(values.max()) if len(values) == count else math.inf
+    found = percentiles(values, count, PERCENTILES.values())
+    return Distribution(**dict(zip(PERCENTILES, found.values(), strict=True)), max=largest)
 
 
 def middle_distribution(trials: Sequence[Distribution]) -> Distribution:
@@ -127,8 +140,8 @@ def batch_percentiles(
     batches = np.array_split(values, count) if count > 1 else []
     found = []
     for batch in batches:
-        ascending = np.sort(batch[np.isfinite(batch)])
-        found.append(percentile_of(ascending, len(batch), percentile))
+        (value,) = percentiles(batch[np.isfinite(batch)], len(batch), [percentile]).values()
+        found.append(value)
     return np.array(found)
 
 
@@ -149,22 +162,37 @@ class Mean:
         } | {"count": self.count}
 
 
-def mean_of(trials: Sequence[npt.NDArray[np.float64]]) -> Mean | None:
+@dataclass(frozen=True, slots=True)
+class BatchMeans:
+    """A trial's values, by what their mean and its interval take."""
+
+    count: int
+    total: float
+    means: npt.NDArray[np.float64]
+    """Of BATCHES batches in the order of the values; none for too few of them."""
+
+
+def batch_means(values: npt.NDArray[np.float64]) -> BatchMeans:
+    """Of a trial's values in their order."""
+    batches = np.array_split(values, BATCHES) if len(values) >= 2 * BATCHES else []
+    means = np.array([batch.mean() for batch in batches])
+    return BatchMeans(len(values), float(values.sum()), means)
+
+
+def mean_of(trials: Sequence[BatchMeans]) -> Mean | None:
     """The mean over all values, its interval by batch means: each trial's values, in their order,
     make BATCHES batches, whose means take part as independent values (Law, Simulation Modeling and
     Analysis, 5th ed., section 9.5.3). None without values.
     """
-    values = np.concatenate(trials) if trials else np.array([])
-    if not len(values):
+    count = sum(trial.count for trial in trials)
+    if not count:
         return None
-    value = float(values.mean())
-    means = np.array(
-        [b.mean() for t in trials if len(t) >= 2 * BATCHES for b in np.array_split(t, BATCHES)]
-    )
+    value = sum(trial.total for trial in trials) / count
+    means = np.concatenate([trial.means for trial in trials])
     if len(means) < 2:
-        return Mean(value, math.nan, math.nan, len(values))
+        return Mean(value, math.nan, math.nan, count)
     half = student_point(len(means) - 1) * float(means.std(ddof=1)) / math.sqrt(len(means))
-    return Mean(value, value - half, value + half, len(values))
+    return Mean(value, value - half, value + half, count)
 
 
 def student_p(t: float, freedom: int) -> float:
@@ -201,13 +229,12 @@ def student_point(freedom: int, level: float = 0.95) -> float:
     return high
 
 
-def trial_curve(values: npt.NDArray[np.float64], count: int) -> Curve:
-    """A trial's own percentiles, up to the last that is resolvable; +infinity where one falls among
-    those without a value. Of `count` operations, `values` (any order) being those that have one."""
-    ascending = np.sort(values)
+def trial_curve(values: Mapping[float, float]) -> Curve:
+    """A trial's own percentiles, CURVE_POINTS among them, up to the last that is resolvable;
+    +infinity where one falls among those without a value."""
     points = []
     for percentile in CURVE_POINTS:
-        value = percentile_of(ascending, count, percentile)
+        value = values[percentile]
         if math.isnan(value):
             break
         points.append((float(percentile), value))

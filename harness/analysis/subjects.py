@@ -39,6 +39,4 @@ def _latency(trial: TrialResult, name: str) -> Repeat:
 
 def _throughput(trial: TrialResult) -> Repeat:
     """Its batches are equal parts of the window."""
-    edges = trial.window_start_ns + trial.window_s * 1e9 * np.arange(BATCHES + 1) / BATCHES
-    answers, _ = np.histogram(trial.done_ns, edges)
-    return Repeat(trial.throughput_per_s, answers * BATCHES / trial.window_s)
+    return Repeat(trial.throughput_per_s, trial.answers * BATCHES / trial.window_s)

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -23,7 +24,6 @@ from harness.analysis.stats import (
     Curve,
     Distribution,
     Mean,
-    distribution,
     mean_of,
     middle,
     middle_curve,
@@ -44,6 +44,7 @@ from harness.analysis.usage import (
 from harness.analysis.verdicts import Code, Status, Verdict
 from harness.results import (
     FORMAT,
+    Reading,
     Run,
     arrivals_path,
     read_arrivals,
@@ -59,15 +60,18 @@ FAULTS = ("killed", "restarted")
 """Events that say what was done on purpose."""
 
 
+Row = Mapping[str, Any]
+
+
 class Noted(Protocol):
     """What the harness saw of a run from outside: a Run, or the journal of one that goes on."""
 
     @property
-    def telemetry(self) -> Sequence[Mapping[str, Any]]:
-        """Rows of harness.results.telemetry_schema."""
+    def marks(self) -> Sequence[Row]:
+        """Rows of harness.results.telemetry_schema that are at a mark."""
 
     @property
-    def events(self) -> Sequence[Mapping[str, Any]]:
+    def events(self) -> Sequence[Row]:
         """Rows of harness.results.events_schema."""
 
 
@@ -257,24 +261,34 @@ class Summary:
 
 def summarize(run: Run) -> Summary:
     """Everything that the report says. Raises ValueError for a trial file that cannot be read."""
+    noted, scenario = noted_by_trial(run), run.info["scenario"]
+    readings = run.readings()
     cells = []
-    timeout_s = run.info["scenario"]["timeout_s"]
     for info in run.info["cells"]:
         trials = [
             summarize_trial(
                 read_samples(path),
                 int(path.stem),
-                timeout_s,
+                scenario["timeout_s"],
                 read_sightings(sightings_path(path)),
                 _readers(info),
-                observed(run, info["id"], int(path.stem)),
+                observed(*noted[at := (info["id"], int(path.stem))], readings[at]),
                 read_arrivals(arrivals_path(path)),
-                steady(run.info["scenario"], info),
+                steady(scenario, info),
+                objective_percentile(scenario),
             )
             for path in run.trials[info["id"]]
         ]
-        cells.append(_cell(run, info, trials))
+        verdict = judge(run, info, trials, sum((t.counts for t in trials), Counts()))
+        rest = _rest(run, info, noted)
+        cells.append(put_together(info, trials, verdict, rest, scenario.get("price")))
     return Summary(run.info, cells)
+
+
+def objective_percentile(scenario: Mapping[str, Any]) -> float | None:
+    """What a scenario, as run.json has it, is judged by; None where it has no objective."""
+    objective = scenario.get("objective")
+    return float(objective["percentile"]) if objective else None
 
 
 def _readers(info: Mapping[str, Any]) -> int:
@@ -282,11 +296,21 @@ def _readers(info: Mapping[str, Any]) -> int:
     return int(condition.get("subscribers", 0) - condition.get("stalled", 0))
 
 
-def observed(noted: Noted, cell: str, trial: int) -> Seen:
-    """What was noted of a trial from outside."""
-    rows = [r for r in noted.telemetry if r["cell"] == cell and r["trial"] == trial]
-    marks = {(row["role"], row["mark"]): row for row in rows if row["mark"]}
-    events = [e for e in noted.events if e["cell"] == cell and e["trial"] == trial]
+def noted_by_trial(noted: Noted) -> dict[tuple[str, int], tuple[list[Row], list[Row]]]:
+    """What observed takes, by cell and number."""
+    found: dict[tuple[str, int], tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
+    for place, rows in enumerate((noted.marks, noted.events)):
+        for row in rows:
+            found[row["cell"], row["trial"]][place].append(row)
+    return found
+
+
+def observed(
+    marked: Sequence[Row], events: Sequence[Row], readings: Iterable[Reading] = ()
+) -> Seen:
+    """What was noted of a trial from outside: its rows of telemetry at marks, its events, and all
+    that was read of its processes' CPU time."""
+    marks = {(row["role"], row["mark"]): row for row in marked}
     said = {event["kind"]: event["detail"] for event in events}
     drained = [json.loads(e["detail"]) for e in events if e["kind"] == "drained"]
     return Seen(
@@ -302,7 +326,7 @@ def observed(noted: Noted, cell: str, trial: int) -> Seen:
         left=_left([each["left"] for each in drained]),
         read_again=sum(read) if (read := _told(drained, "read_again")) else None,
         lag=_total_lag([each["lag"] for each in drained]),
-        used=used_over_time(rows),
+        used=used_over_time(readings),
         faults=[(e["at"], e["kind"]) for e in events if e["kind"] in FAULTS],
     )
 
@@ -354,17 +378,15 @@ def _total_lag(by_worker: Sequence[Sequence[tuple[int, int]]]) -> list[tuple[int
     return total
 
 
-def _cell(run: Run, info: Mapping[str, Any], trials: Sequence[TrialResult]) -> CellResult:
-    counts = sum((t.counts for t in trials), Counts())
-    verdict = judge(run, info, trials, counts)
-    return put_together(info, trials, verdict, _rest(run, info), run.info["scenario"].get("price"))
-
-
-def _rest(run: Run, info: Mapping[str, Any]) -> Idle | None:
+def _rest(
+    run: Run,
+    info: Mapping[str, Any],
+    noted: Mapping[tuple[str, int], tuple[Sequence[Row], Sequence[Row]]],
+) -> Idle | None:
     """What the cell's variant used at rest, in whichever cell it was seen that costs the same."""
     alike = {each["id"] for each in run.info["cells"] if _at_rest(each) == _at_rest(info)}
-    seen = {(r["cell"], r["trial"]) for r in run.telemetry if r["mark"] == "idle_start"}
-    return next((observed(run, *at).idle for at in sorted(seen) if at[0] in alike), None)
+    seen = {(r["cell"], r["trial"]) for r in run.marks if r["mark"] == "idle_start"}
+    return next((observed(*noted[at]).idle for at in sorted(seen) if at[0] in alike), None)
 
 
 def _at_rest(info: Mapping[str, Any]) -> list[Any]:
@@ -385,7 +407,7 @@ def put_together(
     and `price`: see overhead."""
     acks = [t.ack for t in trials if t.ack is not None]
     costs = overhead(trials, rest, price)
-    curves = [trial_curve(*t.latency_values) for t in trials]
+    curves = [trial_curve(t.latency_at) for t in trials]
     return CellResult(
         info=info,
         trials=trials,
@@ -432,8 +454,8 @@ def _notes(trials: Sequence[TrialResult]) -> dict[str, float]:
 
 
 def _progress(trials: Sequence[TrialResult]) -> Distribution | None:
-    ages = [t.progress_ms for t in trials if len(t.progress_ms)]
-    return middle_distribution([distribution(each, len(each)) for each in ages]) if ages else None
+    ages = [t.progress_ms for t in trials if t.progress_ms is not None]
+    return middle_distribution(ages) if ages else None
 
 
 def _bytes_per_op(
@@ -446,7 +468,7 @@ def _bytes_per_op(
         return None
     if any(wire["closed"] for wire, _ in counted):
         return None
-    completed = sum(t.completed_between(wire["from"], wire["to"]) for wire, t in counted)
+    completed = sum(t.done_on_wire for _, t in counted)
     if not completed:
         return None
     return (

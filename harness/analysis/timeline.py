@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.analysis.stats import middle, percentile_of
+from harness.analysis.stats import middle, percentiles
 from harness.analysis.usage import Used
 from harness.results import Ints
 
@@ -67,17 +67,18 @@ def slices(
     busy = {role: _busy(processes, edges) for role, processes in used.items()}
     found = []
     for number, (low, high) in enumerate(pairwise(places)):
-        ascending = np.sort(latency_ms[low:high])
+        part = latency_ms[low:high]
         late = lag_ms[low:high]
         late = late[np.isfinite(late)]
-        count = len(ascending)
+        count = len(part)
+        p50, p99 = percentiles(part, count, [50.0, 99.0]).values()
         found.append(
             Slice(
                 (number + 0.5) * seconds,
                 count / seconds,
-                percentile_of(ascending, count, 50) if count else math.nan,
-                float(ascending[-1]) if count else math.nan,
-                percentile_of(ascending, count, 99) if count else math.nan,
+                p50,
+                float(part.max()) if count else math.nan,
+                p99,
                 float(done_per_s[number]),
                 float(late.max()) if len(late) else math.nan,
                 {role: float(each[number]) for role, each in busy.items()},

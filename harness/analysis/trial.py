@@ -14,7 +14,17 @@ from harness.analysis.delay import own_delay
 from harness.analysis.deliveries import Watched, progress_ms, watched
 from harness.analysis.ledger import Ledger, ledger
 from harness.analysis.spread import Spread, spread
-from harness.analysis.stats import PERCENTILES, Distribution, batch_percentiles, distribution
+from harness.analysis.stats import (
+    BATCHES,
+    CURVE_POINTS,
+    PERCENTILES,
+    BatchMeans,
+    Distribution,
+    batch_means,
+    batch_percentiles,
+    distribution,
+    percentiles,
+)
 from harness.analysis.timeline import Slice, slices
 from harness.analysis.usage import Idle, Spent, Used
 from harness.analysis.warm_up import WarmUp, warm_up_enough
@@ -66,9 +76,12 @@ class TrialResult:
     window_s: float
     window_start_ns: int
     latency: Distribution
-    latency_values: tuple[Any, int]
-    done_ns: npt.NDArray[np.int64]
-    """When each operation of the whole trial was done, ascending."""
+    latency_at: Mapping[float, float]
+    """By percentile: those of CURVE_POINTS, and the objective's."""
+    latency_of_done: Mapping[str, float]
+    """p50 and p99 of the operations that were done, alone; empty without any."""
+    answers: npt.NDArray[np.int64]
+    """How many were done in each of BATCHES equal parts of the window."""
     sent_in_all: int
     """Operations sent, warm-up included."""
     ack: Distribution | None
@@ -81,11 +94,12 @@ class TrialResult:
     health: Mapping[str, Any]
     processed: Distribution
     """From planned to the end of the work in the server."""
-    excess_ms: npt.NDArray[np.float64]
-    """From the end of the work to its result in the client's hands, one by one."""
+    excess_ms: BatchMeans
+    """From the end of the work to its result in the client's hands."""
     notes: Mapping[str, float]
     """What the style counted, a completed operation."""
-    progress_ms: npt.NDArray[np.float64]
+    progress_ms: Distribution | None
+    """How old updates of jobs were when they were seen."""
     watched: Watched | None
     acked_in_window: int
     """Acknowledgements that came within the window."""
@@ -107,6 +121,10 @@ class TrialResult:
     timeline: Sequence[Slice] = ()
     spread: Spread | None = None
     """How messages were spread over partitions."""
+    done_on_wire: int = 0
+    """Operations of the whole trial that were done while `seen.wire` was counted."""
+    done_while_counted: int = 0
+    """Likewise, while `seen.counted` was."""
 
     @property
     def acked_per_s(self) -> float:
@@ -117,11 +135,6 @@ class TrialResult:
     def throughput_per_s(self) -> float:
         """Answers that came within the window, a second."""
         return self.completed_in_window / self.window_s
-
-    def completed_between(self, start_ns: int, end_ns: int) -> int:
-        """Operations done from one instant to another."""
-        low, high = np.searchsorted(self.done_ns, [start_ns, end_ns])
-        return int(high - low)
 
     def since_start_s(self, at_ns: int) -> float:
         """An instant in seconds since the window's start."""
@@ -142,10 +155,14 @@ def summarize_trial(
     seen: Seen | None = None,
     arrivals: Arrivals | None = None,
     steady: bool = False,
+    objective: float | None = None,
 ) -> TrialResult:
     """One trial's measured window; operations had `timeout_s` seconds each, and `readers`
     subscribers were to see every change. `steady`: whether the load's rate is the same throughout,
-    and nothing is broken on purpose."""
+    and nothing is broken on purpose. `objective`: the percentile that one is about.
+
+    What is kept of a trial does not grow with its operations.
+    """
     measured = samples.measured
     done = measured & (samples.outcome == DONE)
     sent = measured & (samples.sent != 0)
@@ -158,7 +175,9 @@ def summarize_trial(
     counts = accounts.count(samples)
     latency = (samples.done[done] - samples.planned[done]) / 1e6
     send_lag_ms = lag_ms[sent]
-    within = (samples.outcome == DONE) & (samples.done >= start) & (samples.done < end)
+    wire, counted = seen.wire, seen.counted
+    ages = progress_ms(samples, sightings)
+    edges = start + (end - start) * np.arange(BATCHES + 1) / BATCHES
     batches = {
         name: batch_percentiles(_latency(samples)[measured], PERCENTILES[name])
         for name in ("p50", "p99")
@@ -167,12 +186,15 @@ def summarize_trial(
         number=number,
         counts=counts,
         failures=accounts.failures(samples),
-        completed_in_window=int(within.sum()),
+        completed_in_window=_between(done_ns, start, end),
         window_s=(end - start) / 1e9,
         window_start_ns=start,
         latency=distribution(latency, counts.planned),
-        latency_values=(latency, counts.planned),
-        done_ns=done_ns,
+        latency_at=percentiles(
+            latency, counts.planned, [*CURVE_POINTS, *([] if objective is None else [objective])]
+        ),
+        latency_of_done=of_the_done(latency),
+        answers=np.histogram(done_ns, edges)[0],
         sent_in_all=int((samples.sent != 0).sum()),
         ack=(
             distribution((samples.acked[acked] - samples.planned[acked]) / 1e6, counts.planned)
@@ -190,12 +212,12 @@ def summarize_trial(
         processed=distribution(
             (samples.processed[processed] - samples.planned[processed]) / 1e6, counts.planned
         ),
-        excess_ms=(samples.done[processed] - samples.processed[processed]) / 1e6,
+        excess_ms=batch_means((samples.done[processed] - samples.processed[processed]) / 1e6),
         notes={
             name: float(column[done].mean()) if done.any() else 0.0
             for name, column in samples.notes.items()
         },
-        progress_ms=progress_ms(samples, sightings),
+        progress_ms=distribution(ages, len(ages)) if len(ages) else None,
         watched=watched(samples, sightings, readers) if readers else None,
         acked_in_window=int(((samples.acked >= start) & (samples.acked < end)).sum()),
         ledger=_ledger(samples, arrivals) if arrivals is not None else None,
@@ -210,7 +232,20 @@ def summarize_trial(
             samples.planned, _latency(samples), lag_ms, done_ns, seen.used, (start, end)
         ),
         spread=spread(arrivals) if arrivals is not None else None,
+        done_on_wire=_between(done_ns, wire["from"], wire["to"]) if wire else 0,
+        done_while_counted=_between(done_ns, *counted) if counted else 0,
     )
+
+
+def of_the_done(latency: npt.NDArray[np.float64]) -> dict[str, float]:
+    """See TrialResult.latency_of_done."""
+    if not len(latency):
+        return {}
+    return {name: float(np.percentile(latency, PERCENTILES[name])) for name in ("p50", "p99")}
+
+
+def _between(instants: npt.NDArray[np.int64], start: int, end: int) -> int:
+    return int(np.count_nonzero((instants >= start) & (instants < end)))
 
 
 def _ledger(samples: Samples, arrivals: Arrivals) -> Ledger:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.results import Reading
+
 _WINDOW = ("window_start", "window_end")
 _COUNTS = ("count_start", "count_end")
 _IDLE = ("idle_start", "idle_end")
@@ -50,11 +52,11 @@ def spent_by_role(marks: Marks) -> dict[str, Spent]:
     return {role: _spent(marks, names) for role, names in processes.items()}
 
 
-def used_over_time(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Used]]:
-    """The CPU time of each process of a role, in all rows of a trial's telemetry."""
+def used_over_time(readings: Iterable[Reading]) -> dict[str, list[Used]]:
+    """The CPU time of each process of a role, in all that was read in a trial."""
     processes: dict[str, list[tuple[int, int]]] = {}
-    for row in rows:
-        processes.setdefault(row["role"], []).append((row["at"], row["cpu_ns"]))
+    for role, at, cpu_ns in readings:
+        processes.setdefault(role, []).append((at, cpu_ns))
     by_role: dict[str, list[Used]] = {}
     for name, seen in processes.items():
         by_role.setdefault(_group(name), []).append(sorted(seen))

@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 from harness.analysis.ledger import Ledger
-from harness.analysis.stats import distribution
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Code, Reason
@@ -100,13 +99,12 @@ def sending(
 ) -> TrialResult:
     """A trial of messages. `lag`: seconds since the window's start, and messages; `cpu`: µs a
     message by role, beside the usual ones; `faults`: seconds, and what was done on purpose."""
-    values, planned = base.latency_values
     kept = fate(whole(base.counts.sent, acknowledges))
     assert kept.imbalances == []
     used = {"broker": BROKER_US, **(cpu or {})}
     return replace(
         base,
-        ack=distribution(values * 0.6, planned) if acknowledges else None,
+        ack=summaries.mapped(base.latency, lambda ms: ms * 0.6) if acknowledges else None,
         acked_in_window=base.completed_in_window if acknowledges else 0,
         ledger=kept,
         seen=replace(

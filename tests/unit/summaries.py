@@ -2,17 +2,26 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.analysis.accounts import Counts
 from harness.analysis.deliveries import Watched
-from harness.analysis.stats import distribution
+from harness.analysis.stats import (
+    BATCHES,
+    CURVE_POINTS,
+    BatchMeans,
+    Distribution,
+    batch_means,
+    distribution,
+    percentiles,
+)
 from harness.analysis.summary import CellResult, Summary, put_together
-from harness.analysis.trial import Seen, TrialResult
+from harness.analysis.trial import Seen, TrialResult, of_the_done
 from harness.analysis.verdicts import Code, Reason, Verdict
 from harness.condition import BrokerWay, Condition, PollWay
 from harness.plan import LoadPoint
@@ -21,6 +30,8 @@ from harness.variant import Variant, parse_variant
 Make = Callable[[], Summary]
 HOSTILE = "<script>alert(1)</script>"
 WINDOW_S = 4.0
+EXCESS = 0.2
+"""The share of a usual latency that comes after the work."""
 BASE_MS = {
     "rest": 0.9,
     "grpc-unary": 1.1,
@@ -78,8 +89,7 @@ def trial(
         completed_in_window=completed,
         window_s=WINDOW_S,
         window_start_ns=0,
-        latency=distribution(latency, planned),
-        latency_values=(latency, planned),
+        **of_latency(latency, planned),
         ack=None,
         round_trip_ms=math.nan,
         service_time=distribution(latency * 0.9, counts.sent),
@@ -87,13 +97,13 @@ def trial(
         implausible=(),
         stopped_answering=False,
         health={"lanes_opened": 4, "failure_details": [], "floor_us": None},
-        done_ns=np.arange(completed, dtype=np.int64),
+        answers=np.array([completed, *[0] * (BATCHES - 1)]),
         sent_in_all=counts.sent,
         sent_in_window=counts.sent,
         processed=distribution(latency * 0.8, planned),
-        excess_ms=latency * 0.2,
+        excess_ms=batch_means(latency * EXCESS),
         notes={},
-        progress_ms=np.array([]),
+        progress_ms=None,
         watched=None,
         acked_in_window=0,
         ledger=None,
@@ -102,23 +112,47 @@ def trial(
     )
 
 
+def of_latency(values: npt.NDArray[np.float64], planned: int) -> dict[str, Any]:
+    """What a trial has of the latencies of those that were done, in ms, and of so many planned."""
+    return {
+        "latency": distribution(values, planned),
+        "latency_at": percentiles(values, planned, CURVE_POINTS),
+        "latency_of_done": of_the_done(values),
+    }
+
+
+def mapped(base: Distribution, by: Callable[[float], float]) -> Distribution:
+    """The distribution of what ascends with the values of another."""
+    return Distribution(**{name: by(value) for name, value in asdict(base).items()})
+
+
+def with_latency(base: TrialResult, by: Callable[[float], float]) -> TrialResult:
+    """A trial whose latencies ascend with those of another."""
+    return replace(
+        base,
+        latency=mapped(base.latency, by),
+        latency_at={each: by(value) for each, value in base.latency_at.items()},
+        latency_of_done={name: by(value) for name, value in base.latency_of_done.items()},
+    )
+
+
 def with_work(
     base: TrialResult, work_ms: float, late_ms: float, ack_ms: float | None = None
 ) -> TrialResult:
     """A trial whose orders took work, whose results came so much after it, and which were
     acknowledged after `ack_ms`."""
-    values, planned = base.latency_values
-    processed = values + work_ms
-    seen = processed + late_ms * values / values.mean()
-    acked = None if ack_ms is None else distribution(np.full(len(values), ack_ms), planned)
+    # The usual excess goes with latency.
+    excess = base.excess_ms
+    factor = late_ms * excess.count / excess.total
+    ack = None
+    if ack_ms is not None:
+        ack = distribution(np.full(base.counts.done, ack_ms), base.counts.planned)
     return replace(
-        base,
-        latency=distribution(seen, planned),
-        latency_values=(seen, planned),
-        processed=distribution(processed, planned),
-        excess_ms=seen - processed,
-        ack=acked,
-        round_trip_ms=2.0 if acked is not None else math.nan,
+        with_latency(base, lambda ms: ms + work_ms + factor * EXCESS * ms),
+        processed=mapped(base.latency, lambda ms: ms + work_ms),
+        excess_ms=BatchMeans(excess.count, factor * excess.total, factor * excess.means),
+        ack=ack,
+        round_trip_ms=math.nan if ack is None else 2.0,
     )
 
 
@@ -126,7 +160,7 @@ def with_traffic(
     base: TrialResult, to_server: float, from_server: float, connections: int = 4, closed: int = 0
 ) -> TrialResult:
     """A trial of which TCP carried so many bytes an operation."""
-    completed = len(base.done_ns)
+    completed = base.counts.done
     wire = {
         "from": 0,
         "to": completed,
@@ -135,7 +169,7 @@ def with_traffic(
         "connections": connections,
         "closed": closed,
     }
-    return replace(base, seen=replace(base.seen, wire=wire))
+    return replace(base, seen=replace(base.seen, wire=wire), done_on_wire=completed)
 
 
 def watching(
@@ -175,15 +209,7 @@ def info_of(
         "style": variant.style,
         "variant": variant.name,
         "operation": operation,
-        "load": {
-            "model": load.model,
-            "rate": load.rate,
-            "users": load.users,
-            "think_s": load.think_s,
-            "burst_size": load.burst_size,
-            "every_s": load.every_s,
-            "words": load.words,
-        },
+        "load": {**asdict(load), "words": load.words},
         "condition": {
             **condition.to_json(),
             "connections": 4,
@@ -449,7 +475,7 @@ def jobs() -> Summary:
         ]
 
     told = [
-        replace(each, progress_ms=np.full(120, 0.8 + each.number / 10))
+        replace(each, progress_ms=distribution(np.full(120, 0.8 + each.number / 10), 120))
         for each in trials("sse", 1.3, 8)
     ]
     lost = [trial("rest", OPEN[0], n, planned=40, failed=40) for n in (1, 2, 3)]
@@ -466,9 +492,7 @@ def jobs() -> Summary:
 
 def scaled(base: TrialResult, factor: float) -> TrialResult:
     """A trial whose latencies are so many times as long."""
-    values, planned = base.latency_values
-    longer = values * factor
-    return replace(base, latency=distribution(longer, planned), latency_values=(longer, planned))
+    return with_latency(base, lambda ms: ms * factor)
 
 
 def repeated(

@@ -16,7 +16,7 @@ from harness.analysis.accounts import Counts
 from harness.analysis.deliveries import Watched, middle_watched, progress_ms, watched
 from harness.analysis.judgement import judge
 from harness.analysis.polling import expected_excess_ms, exponential_excess, fixed_excess
-from harness.analysis.stats import BATCHES, mean_of
+from harness.analysis.stats import BATCHES, batch_means, mean_of
 from harness.analysis.summary import CellResult, put_together, summarize
 from harness.analysis.trial import Seen, TrialResult, summarize_trial
 from harness.analysis.verdicts import Code, Status, Verdict
@@ -216,14 +216,14 @@ def test_theory_is_silent_where_it_has_no_formula() -> None:
 def test_a_mean_with_its_interval_by_batch_means() -> None:
     # Two values a batch: the batches' means are 1 to 10, whose deviation is 3.02765.
     trial = np.repeat(np.arange(1.0, 11.0), 2)
-    mean = mean_of([trial])
+    mean = mean_of([batch_means(trial)])
     assert mean is not None
     half = 2.262 * 3.02765 / math.sqrt(10)
     assert mean.value == 5.5
     assert mean.low == pytest.approx(5.5 - half, rel=0.005)
     assert mean.high == pytest.approx(5.5 + half, rel=0.005)
     assert mean.count == 20
-    two = mean_of([trial, trial])
+    two = mean_of([batch_means(trial)] * 2)
     assert two is not None
     both = np.concatenate([np.arange(1.0, 11.0)] * 2)
     half = 2.093 * float(both.std(ddof=1)) / math.sqrt(20)
@@ -232,13 +232,13 @@ def test_a_mean_with_its_interval_by_batch_means() -> None:
 
 def test_a_mean_that_is_too_small_for_an_interval_says_so() -> None:
     assert mean_of([]) is None
-    assert mean_of([np.array([])]) is None
-    small = mean_of([np.ones(2 * BATCHES - 1)])
+    assert mean_of([batch_means(np.array([]))]) is None
+    small = mean_of([batch_means(np.ones(2 * BATCHES - 1))])
     assert small is not None
     assert (small.value, small.count) == (1.0, 19)
     assert small.to_json() == {"value": 1.0, "low": None, "high": None, "count": 19}
     # A short trial takes part in the mean, and makes no batches.
-    mixed = mean_of([np.ones(2 * BATCHES), np.full(5, 6.0)])
+    mixed = mean_of([batch_means(np.ones(2 * BATCHES)), batch_means(np.full(5, 6.0))])
     assert mixed is not None
     assert (mixed.value, mixed.low, mixed.high) == (2.0, 2.0, 2.0)
 
@@ -339,18 +339,34 @@ def put(trials: Sequence[TrialResult], condition: Condition = summaries.USUAL) -
 
 def test_bytes_are_shared_out_among_what_was_done_meanwhile() -> None:
     wire = {"bytes_to_server": 300, "bytes_from_server": 600, "connections": 4, "closed": 0}
-    base = replace(three()[0], done_ns=np.array([5, 10, 15, 20, 25], np.int64))
-    counted = replace(base, seen=Seen(wire={**wire, "from": 10, "to": 25}))
-    assert counted.completed_between(10, 25) == 3
+    base = three()[0]
+    counted = replace(base, seen=Seen(wire={**wire, "from": 10, "to": 25}), done_on_wire=3)
     cell = put([counted])
     assert cell.bytes_per_op == (100.0, 200.0)
     assert cell.connections == 4
-    more = replace(base, seen=Seen(wire={**wire, "from": 0, "to": 30, "connections": 9}))
+    wire |= {"from": 0, "to": 30, "connections": 9}
+    more = replace(base, seen=Seen(wire=wire), done_on_wire=5)
     two = put([counted, more, base])
     assert two.bytes_per_op == (600 / 8, 1200 / 8)
     assert two.connections == 9
     shown = two.to_json()
     assert (shown["bytes_to_server_per_op"], shown["bytes_from_server_per_op"]) == (75.0, 150.0)
+
+
+def test_what_was_done_meanwhile_is_counted_from_the_instant_on_and_up_to_the_other() -> None:
+    """Eight operations, done 4 ms after each ten; one of them in the warm-up, one timed out."""
+    outcome = np.zeros(8, np.int8)
+    outcome[6] = OUTCOMES.index("timeout")
+    measured = np.arange(8) > 0
+    done = [START + (10 * n + 4) * MS for n in range(8)]
+    wire = {"from": done[0], "to": done[3]}
+    seen = Seen(wire=wire, counted=(done[4], done[7] + 1))
+    trial = summarize_trial(samples(outcome=outcome, measured=measured), 1, 2.0, seen=seen)
+    assert trial.done_on_wire == 3
+    assert trial.done_while_counted == 3
+    assert trial.answers.tolist() == [1, 1, 0, 1, 1, 1, 1, 0, 0, 1]
+    unseen = summarize_trial(samples(), 1, 2.0)
+    assert (unseen.done_on_wire, unseen.done_while_counted) == (0, 0)
 
 
 def test_bytes_that_were_not_all_counted_are_not_told() -> None:
@@ -362,7 +378,7 @@ def test_bytes_that_were_not_all_counted_are_not_told() -> None:
     assert put(one_closed).connections == 4
     assert put(three()).bytes_per_op is None
     assert put(three()).connections is None
-    nothing_done = [replace(each, done_ns=np.array([], np.int64)) for each in trials]
+    nothing_done = [replace(each, done_on_wire=0) for each in trials]
     assert put(nothing_done).bytes_per_op is None
     assert put(nothing_done).to_json()["bytes_to_server_per_op"] is None
 
@@ -415,7 +431,7 @@ def test_a_result_is_late_from_the_end_of_the_work_where_the_server_told_it() ->
     told = samples()
     told.processed[:4] = 0
     trial = summarize_trial(told, 1, 2.0)
-    assert trial.excess_ms.tolist() == [1.0] * 4
+    assert (trial.excess_ms.count, trial.excess_ms.total) == (4, 4.0)
     assert trial.processed.p50 == 3.0
     assert trial.latency.p50 == 4.0
     silent = summarize_trial(samples(processed=np.zeros(8, np.int64)), 1, 2.0)

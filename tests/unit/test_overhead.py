@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from harness.analysis.overhead import Overhead, Passage, bytes_per_op, overhead, passages
@@ -112,7 +111,16 @@ def test_at_rest_by_role() -> None:
 def trial(seen: Seen, completed: int = 1000) -> TrialResult:
     """One with so many operations, one every ns from 0 on."""
     base = summaries.trial("rest", summaries.OPEN[0], planned=completed)
-    return replace(base, seen=seen, done_ns=np.arange(completed, dtype=np.int64))
+
+    def done(start: int, end: int) -> int:
+        return max(0, min(end, completed) - start)
+
+    return replace(
+        base,
+        seen=seen,
+        done_on_wire=done(seen.wire["from"], seen.wire["to"]) if seen.wire else 0,
+        done_while_counted=done(*seen.counted) if seen.counted else 0,
+    )
 
 
 def flow(sender: str, receiver: str, size: int, segments: int) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def test_sightings_are_no_trial(tmp_path: Path) -> None:
     sightings = Sightings(one, one.astype(np.int32), one, one)
     results.write_sightings(results.sightings_path(path), sightings)
     assert results.open_run(tmp_path).trials == {"c": [path]}
-    assert len(results.load_run(tmp_path)) == 0
+    assert len(results.load_run(tmp_path).operations) == 0
 
 
 def test_a_run_from_before_there_were_conditions_is_read(tmp_path: Path) -> None:
@@ -148,6 +148,7 @@ def test_a_run_from_before_there_were_conditions_is_read(tmp_path: Path) -> None
     results.write_json(tmp_path / "run.json", {"format": 1, "cells": cells})
     (cell,) = results.open_run(tmp_path).info["cells"]
     condition = cell["condition"]
+    del known["service_time"]  # it has other names now
     assert condition == {**condition, **known}
     assert condition["asked"] == ["3 items", "2.5 ms work"]
     assert (condition["how"], condition["kept"], condition["attempts"]) == ([], True, 1)
@@ -185,7 +186,7 @@ def test_foreign_and_newer_files_are_refused(tmp_path: Path) -> None:
         results.open_run(tmp_path)
 
 
-def test_a_notebook_gets_one_frame(tmp_path: Path) -> None:
+def test_a_notebook_gets_all_operations_as_a_frame(tmp_path: Path) -> None:
     cell = "place.noop-none.constant-1.items-1"
     results.write_json(tmp_path / "run.json", {"format": 1, "cells": [{"id": cell}]})
     now = time.monotonic_ns()
@@ -196,7 +197,7 @@ def test_a_notebook_gets_one_frame(tmp_path: Path) -> None:
                 [(now, now + 1, 0, 0, now + 2_000_000, 0, True, 0), (now, 0, 0, 0, 0, 1, True, -1)]
             ),
         )
-    frame = results.load_run(tmp_path)
+    frame = results.load_run(tmp_path).operations
     assert frame.groupby("trial").size().tolist() == [2, 2]
     assert set(frame["cell"]) == {cell}
     assert frame["latency_ms"].dropna().tolist() == [2.0, 2.0]
@@ -209,7 +210,7 @@ def test_a_notebook_has_the_steps_of_trials_that_took_them(tmp_path: Path) -> No
     noted = replace(plain, notes={"polls": np.array([4], np.int32)})
     for trial, written in enumerate((plain, noted), 1):
         results.write_samples(results.trial_path(tmp_path, "c", trial), written)
-    frame = results.load_run(tmp_path)
+    frame = results.load_run(tmp_path).operations
     assert frame["note_polls"].dropna().tolist() == [4]
 
 

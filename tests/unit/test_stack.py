@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.stack import PARTS, QUANTITIES, broken, stacks
-from harness.analysis.stats import distribution
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import RULES, Code, Reason, Status
 from harness.plan import LoadPoint, make_plan
@@ -57,8 +56,7 @@ def cell_of(
         trials.append(
             replace(
                 base,
-                latency=distribution(values, base.counts.planned),
-                latency_values=(values, base.counts.planned),
+                **summaries.of_latency(values, base.counts.planned),
                 seen=replace(base.seen, cpu_ns=cpu),
             )
         )

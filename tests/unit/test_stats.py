@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.stats import (
+    CURVE_POINTS,
+    Curve,
     curve_ranges,
     distribution,
     middle,
     middle_curve,
     middle_distribution,
     percentile_of,
+    percentiles,
     resolvable,
     trial_curve,
 )
@@ -86,22 +89,36 @@ def test_nothing_planned_has_no_percentile() -> None:
     assert shown["censored"] is False
 
 
+@given(values, st.integers(0, 500))
+def test_percentiles_are_those_of_all_values_in_order(sample: list[float], lost: int) -> None:
+    count = len(sample) + lost
+    found = percentiles(np.array(sample), count, CURVE_POINTS)
+    assert list(found) == list(CURVE_POINTS)
+    for percentile, value in found.items():
+        expected = percentile_of(np.sort(sample), count, percentile)
+        assert value == expected or (math.isnan(value) and math.isnan(expected))
+
+
+def curve_of(sample: np.ndarray, count: int) -> Curve:
+    return trial_curve(percentiles(sample, count, CURVE_POINTS))
+
+
 def test_a_curve_ends_at_the_last_percentile_that_can_be_told() -> None:
     sample = np.arange(1.0, 1001.0)
-    points = middle_curve([trial_curve(sample, 1000)])
+    points = middle_curve([curve_of(sample, 1000)])
     assert points[0] == (1.0, 10.0)
     last = points[-1][0]
     assert resolvable(1000, last)
     assert 99.0 < last < 99.9
     assert [y for _, y in points] == sorted(y for _, y in points)
-    censored = middle_curve([trial_curve(sample[:500], 1000)])
+    censored = middle_curve([curve_of(sample[:500], 1000)])
     assert censored[-1][0] == 50.0
     assert middle_curve([]) == []
 
 
 def test_a_trials_own_curve_goes_on_to_what_was_not_answered() -> None:
     sample = np.arange(1.0, 1001.0)
-    whole, half = trial_curve(sample, 1000), trial_curve(sample[:500], 1000)
+    whole, half = curve_of(sample, 1000), curve_of(sample[:500], 1000)
     assert [p for p, _ in whole] == [p for p, _ in half]
     assert dict(half)[50.0] == 500.0
     assert {value for p, value in half if p > 50} == {math.inf}
@@ -109,12 +126,12 @@ def test_a_trials_own_curve_goes_on_to_what_was_not_answered() -> None:
 
 def test_the_range_of_curves_is_the_lowest_and_the_highest_trial() -> None:
     sample = np.arange(1.0, 1001.0)
-    low, high = (trial_curve(sample * factor, len(sample)) for factor in (1, 3))
-    short = trial_curve(sample[:100] * 20, 100)
+    low, high = (curve_of(sample * factor, len(sample)) for factor in (1, 3))
+    short = curve_of(sample[:100] * 20, 100)
     found = curve_ranges([low, high, short])
     assert [p for p, _, _ in found] == [p for p, _ in short]
     assert found[49] == (50.0, 500.0, 1500.0)
-    lost = curve_ranges([low, trial_curve(sample[:500], 1000)])
+    lost = curve_ranges([low, curve_of(sample[:500], 1000)])
     assert lost[49] == (50.0, 500.0, 500.0)
     assert lost[50] == (51.0, 510.0, math.inf)
     assert curve_ranges([]) == []

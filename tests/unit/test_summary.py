@@ -1,6 +1,6 @@
 """From samples to counts, percentiles and verdicts."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -249,3 +249,20 @@ def test_the_worst_reason_decides() -> None:
 
 def test_outcome_codes_are_those_of_their_words() -> None:
     assert [OUTCOMES[c] for c in (DONE, DROPPED, TIMEOUT)] == ["done", "dropped", "timeout"]
+
+
+def test_what_is_kept_of_a_trial_does_not_grow_with_its_operations() -> None:
+    """Issue 7: a report of ten million operations holds one trial at a time."""
+    whole = samples()
+    few = {f.name: getattr(whole, f.name) for f in fields(whole) if f.name not in ("meta", "notes")}
+    half = replace(whole, **{name: values[: COUNT // 2] for name, values in few.items()})
+
+    def sizes(kept: Samples) -> dict[str, int]:
+        trial = summarize_trial(kept, 1, 2.0, steady=True, objective=97.3)
+        held = {f.name: getattr(trial, f.name) for f in fields(trial)}
+        held["batches"] = held.pop("latency_batches")["p50"]
+        held["excess"] = held.pop("excess_ms").means
+        return {name: len(each) for name, each in held.items() if hasattr(each, "__len__")}
+
+    assert sizes(half) == sizes(whole)
+    assert {"answers", "batches", "excess", "latency_at", "timeline"} <= sizes(whole).keys()

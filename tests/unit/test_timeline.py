@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.summary import observed
+from harness.analysis.summary import noted_by_trial, observed
 from harness.analysis.timeline import SLICES, Slice, middle_instants, middle_slices, slices
 from harness.analysis.usage import Used, used_over_time
 from harness.plan import LoadPoint
 from harness.report.charts import make_charts
-from harness.results import Ints, Run
+from harness.results import Ints, Run, telemetry_schema, write_table
 from tests.unit.capacity_summaries import along
 from tests.unit.summaries import complete
 
@@ -114,22 +114,23 @@ def test_a_role_is_as_busy_as_its_processes_were() -> None:
 
 
 def test_the_cpu_of_a_role_is_that_of_each_of_its_processes() -> None:
-    rows = [
-        {"role": role, "at": at, "cpu_ns": 10 * at, "mark": ""}
-        for role in ("server", "server.2", "generator")
-        for at in (3, 1)
+    readings = [
+        (role, at, 10 * at) for role in ("server", "server.2", "generator") for at in (3, 1)
     ]
-    assert used_over_time(rows) == {
+    assert used_over_time(readings) == {
         "server": [[(1, 10), (3, 30)]] * 2,
         "generator": [[(1, 10), (3, 30)]],
     }
 
 
-def test_what_was_sampled_and_what_was_killed_is_seen_of_its_own_trial() -> None:
+def test_what_was_sampled_and_what_was_killed_is_seen_of_its_own_trial(tmp_path: Path) -> None:
     """Issue 7.3: rows without a mark too, and the instants at which it happened."""
-    row = {"rss_bytes": 1, "user_ns": 0, "system_ns": 0}
+    numbers: dict[str, object] = {
+        name: 1 for name in telemetry_schema().names if name not in ("cell", "role", "mark")
+    }
     rows = [
-        {**row, "cell": "c", "trial": trial, "role": "server", "at": at, "cpu_ns": at, "mark": mark}
+        numbers
+        | {"cell": "c", "trial": trial, "role": "server", "at": at, "cpu_ns": at, "mark": mark}
         for trial in (1, 2)
         for at, mark in ((10, "window_start"), (20, ""), (30, "window_end"))
     ]
@@ -137,11 +138,14 @@ def test_what_was_sampled_and_what_was_killed_is_seen_of_its_own_trial() -> None
         {"cell": "c", "trial": 1, "at": 25, "kind": kind, "detail": "kafka.1"}
         for kind in ("killed", "restarted", "server_ready")
     ]
-    seen = observed(Run(Path(), {}, {}, rows, events), "c", 1)
+    write_table(tmp_path / "telemetry.parquet", rows, telemetry_schema())
+    run = Run(tmp_path, {}, {}, [row for row in rows if row["mark"]], events)
+    noted, readings = noted_by_trial(run), run.readings()
+    seen = observed(*noted["c", 1], readings["c", 1])
     assert seen.used == {"server": [[(10, 10), (20, 20), (30, 30)]]}
     assert seen.cpu_ns == {"server": 20}
     assert seen.faults == [(25, "killed"), (25, "restarted")]
-    other = observed(Run(Path(), {}, {}, rows, events), "c", 2)
+    other = observed(*noted["c", 2], readings["c", 2])
     assert (other.faults, other.used) == ([], seen.used)
 
 

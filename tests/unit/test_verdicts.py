@@ -277,11 +277,13 @@ def test_lanes_that_are_not_kept_are_one_for_each_operation() -> None:
 def test_the_kernel_must_have_seen_what_was_opened(
     held: int, style: str, expected: set[str]
 ) -> None:
-    seen = Seen(cpu_ns={"generator": 1}, wire={"connections": held})
+    seen = Seen(cpu_ns={"generator": 1}, wire={"from": 0, "to": 1, "connections": held})
     assert codes(judged([result(seen=seen)], variant=style)) == expected
     cut = judged([result(seen=seen)], variant=style, condition=Condition(cut_idle_s=1.0))
     assert "implausible" not in codes(cut)
-    at_broker = Seen(cpu_ns={"generator": 1, "broker": 1}, wire={"connections": 2})
+    at_broker = Seen(
+        cpu_ns={"generator": 1, "broker": 1}, wire={"from": 0, "to": 1, "connections": 2}
+    )
     assert judged([result(seen=at_broker)], variant="rest") == Verdict()
 
 
