@@ -1,6 +1,7 @@
 """`bench.py report RUN`"""
 
 import argparse
+import webbrowser
 from pathlib import Path
 
 from harness.cli.compare import compared, tell
@@ -15,6 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run", type=Path, help="a run's folder, or the folder around runs: makes its index"
     )
+    parser.add_argument("--open", action="store_true", help="show the page in a browser")
     add_gate(parser)
 
 
@@ -41,8 +43,11 @@ def main(options: argparse.Namespace) -> int:
         raise BadInput(problems)
     screen = console()
     print_summary(summary, screen)
-    screen.print(f"report: {options.run / 'report.html'}", highlight=False, soft_wrap=True)
+    page = options.run / "report.html"
+    screen.print(f"report: {page}", highlight=False, soft_wrap=True)
     keep_index([options.run], screen)
+    if options.open and not webbrowser.open(page.resolve().as_uri()):
+        screen.print("no browser could be started; open that file in one", soft_wrap=True)
     against = None
     if options.baseline is not None:
         against = compared(options.baseline, options.run, [])

@@ -85,7 +85,10 @@ def _shown(summary: Summary) -> Summary:
 def _row(cell: CellResult, name: str, load: str, counted: bool, timeout_s: float) -> Row:
     messages = account(cell.trials) if counted else None
     lost = messages.lost_acknowledged if messages and messages.kept.acknowledges else None
-    figures = [latency_words(getattr(cell.latency, mark), timeout_s) for mark in ("p50", "p99")]
+    figures = [
+        latency_words(getattr(cell.latency, mark), timeout_s) if cell.trials else "–"
+        for mark in ("p50", "p99")
+    ]
     if counted:
         figures += ["–", "–"] if lost is None else [_per_s(cell.acked_per_s), f"{lost:,}"]
     figures.append(_per_s(cell.throughput_per_s))

@@ -15,6 +15,7 @@ from harness.report import words
 from harness.report.capacity import HEADS as CAPACITY_HEADS
 from harness.report.capacity import capacity_table, objective_words
 from harness.report.cell_table import COUNTS, cell_table
+from harness.report.earlier import earlier
 from harness.report.environment import environment, pairs
 from harness.report.findings import FLOOR_HEADS, finding_table, floor_table, repeats_words
 from harness.report.guide import guide
@@ -66,6 +67,7 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
         finished=sum(len(cell.trials) for cell in summary.cells),
         validity=_validity(summary),
         instrument=quoted(info),
+        earlier=earlier(summary),
         charts=[
             (chart, _promise(chart, chart is charts[0]), [(p, Markup(p.svg)) for p in chart.panels])
             for chart in charts

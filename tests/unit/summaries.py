@@ -25,6 +25,7 @@ from harness.analysis.trial import Seen, TrialResult, of_the_done
 from harness.analysis.verdicts import Code, Reason, Verdict
 from harness.condition import BrokerWay, Condition, PollWay
 from harness.plan import LoadPoint
+from harness.results import FORMAT
 from harness.variant import Variant, parse_variant
 
 Make = Callable[[], Summary]
@@ -244,7 +245,7 @@ def cell(
 def summary(cells: Sequence[CellResult], **info: Any) -> Summary:
     """A run of these cells; `info` replaces keys of run.json."""
     usual: dict[str, Any] = {
-        "format": 1,
+        "format": FORMAT,
         "run": "compare-1",
         "status": "complete",
         "question": "Which style answers one order fastest at rates that all can hold?",

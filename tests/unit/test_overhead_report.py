@@ -9,9 +9,9 @@ import pytest
 
 from harness.analysis.overhead import Overhead, Passage, RoleCost
 from harness.analysis.summary import CellResult, Summary
-from harness.report.build import COLUMNS, to_csv
 from harness.report.overhead import COST, USE, WIRE, tables
 from harness.report.page import render_page
+from harness.report.rows import COLUMNS, to_csv
 from tests.unit import summaries
 from tests.unit.test_page import Page
 
