@@ -416,11 +416,11 @@ _LOAD_BEFORE = {"rates": [], "hold_s": 0.0, "file": None, "column": None, "count
 """What runs of format 1 may leave out, as it was for all of them; a family was not known."""
 
 
-def _cell_as_now(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """A cell of run.json with every key."""
-    whole = {**_CELL_BEFORE, **cell}
+def _cell_as_now(cell: dict[str, Any]) -> dict[str, Any]:
+    """A cell of run.json with every key, its own ones first."""
+    whole = {**cell, **(_CELL_BEFORE | cell)}
     if "load" in cell:
-        whole["load"] = {**_LOAD_BEFORE, **cell["load"]}
+        whole["load"] = {**cell["load"], **(_LOAD_BEFORE | cell["load"])}
     if cell.get("condition"):
         whole["condition"] = _whole_condition(cell["condition"])
     return whole
@@ -445,9 +445,11 @@ def _rows(path: Path, marked: bool = False) -> list[dict[str, Any]]:
 
     if not path.exists():
         return []
-    table = pq.read_table(path)
+    # Not pq.read_table(): that imports pandas.
+    with pq.ParquetFile(path) as file:
+        table = file.read()
     if marked:
-        table = table.filter(pc.field("mark") != "")
+        table = table.filter(pc.not_equal(table["mark"], ""))
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
 
