@@ -411,9 +411,9 @@ def _trials(folder: Path, info: Mapping[str, Any]) -> dict[str, list[Path]]:
     }
 
 
-_CELL_BEFORE = {"null": False, "connections_a_lane": 1, "skipped": "", "family": "", "again": ""}
+_CELL_BEFORE = {"null": False, "connections_a_lane": 1, "skipped": "", "family": None, "again": ""}
 _LOAD_BEFORE = {"rates": [], "hold_s": 0.0, "file": None, "column": None, "count": 0}
-"""What runs of format 1 may leave out, as it was for all of them; a family was not known."""
+"""What runs of format 1 may leave out, as it was for all of them; a family is not known."""
 
 
 def _cell_as_now(cell: dict[str, Any]) -> dict[str, Any]:

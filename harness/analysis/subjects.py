@@ -23,7 +23,7 @@ def subject_of(info: Mapping[str, Any], trials: Sequence[TrialResult], verdict: 
     return Subject(
         id=info["id"],
         variant=info["variant"].partition("=")[0],
-        family=info.get("family", ""),
+        family=info.get("family") or "",
         load=info["load"]["words"],
         condition=info["condition"],
         verdict=verdict.status.value,

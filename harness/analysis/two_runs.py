@@ -221,7 +221,7 @@ def same_code(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 def family_of(info: Mapping[str, Any]) -> str:
     """A cell's family, which the first runs did not note; empty for one that has none."""
-    if "family" in info:
+    if info.get("family") is not None:
         return str(info["family"])
     return next((e.family for e in catalog.ENTRIES if e.style == info["style"]), "")
 

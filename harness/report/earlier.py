@@ -10,9 +10,10 @@ def earlier(summary: Summary) -> list[str]:
     if written >= FORMAT:
         return []
     trials = [trial.seen for cell in summary.cells for trial in cell.trials]
+    families = [cell.info["family"] for cell in summary.cells]
     noted = {
         "whether the instrument was calibrated": "instrument" in summary.info,
-        "how much a style differs from itself": any(c.info["family"] for c in summary.cells),
+        "how much a style differs from itself": any(each is not None for each in families),
         "what other programs did meanwhile": any(s.other_busy is not None for s in trials),
         "what went over the wire": any(s.wire is not None for s in trials),
         "what processes use at rest": any(s.idle is not None for s in trials),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.analysis.summary import Summary, summarize
+from harness.analysis.two_runs import family_of
 from harness.analysis.verdicts import Code, Reason
 from harness.report.build import build_report
 from harness.report.charts import make_charts
@@ -172,11 +173,17 @@ def test_a_run_of_the_first_format_is_counted_as_it_was(tmp_path: Path) -> None:
     assert load_run(folder).cells["planned"].tolist() == [200, 200]
 
 
+def test_a_run_of_the_first_format_can_be_held_against_one_of_today() -> None:
+    """Its families are those of the catalog, though none is in its summary."""
+    assert [family_of(cell.info) for cell in format_1().cells] == ["sync", "sync"]
+    assert [family_of({**cell.info, "family": ""}) for cell in format_1().cells] == ["", ""]
+
+
 def test_nothing_is_made_up_of_what_the_first_format_did_not_note() -> None:
     for made in format_1().to_json()["cells"]:
         for key in ("ack_ms", "connections", "bytes_to_server_per_op", "ledger", "watched"):
             assert made[key] is None, key
-        assert made["family"] == ""
+        assert made["family"] is None
         assert made["overhead"]["other_busy"] is None
         assert made["overhead"]["wire"] == []
         costs = made["overhead"]["roles"].values()
