@@ -6,15 +6,15 @@ cache by its Maven coordinates.
 
 import asyncio
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 from harness.rig.broker import Source
 from harness.rig.cache import filled
+from harness.rig.jars import bring_jars
 from harness.rig.kafka_source import find_java, kafka_command
 from protos.broker import BrokerAddress
 from protos.kafka import confluent_producer
@@ -151,16 +151,5 @@ async def said_by(argv: Sequence[str], cpus: Sequence[int] | None, limit_s: floa
 def perf_test_libs() -> Path:
     """The folder of PerfTest's jars, installed into the cache first where that is needed. Blocks.
     Raises what jgo raises, and OSError."""
-    return filled(PERF_TEST.partition(":")[2].replace(":", "-"), _bring)
-
-
-def _bring(folder: Path) -> None:
-    # Slow to import, and used once on a machine.
-    from jgo.maven import MavenContext
-
-    with tempfile.TemporaryDirectory(prefix="orderbench-jgo-") as scratch:
-        maven = MavenContext(repo_cache=Path(scratch))
-        wanted, needed = maven.resolver.resolve([maven.create_dependency(PERF_TEST)])
-        for dependency in [*wanted, *needed]:
-            jar = dependency.artifact.resolve()
-            shutil.copy2(jar, folder / jar.name)
+    name = PERF_TEST.partition(":")[2].replace(":", "-")
+    return filled(name, partial(bring_jars, [PERF_TEST]))

@@ -15,6 +15,7 @@ from pathlib import Path
 from harness.redaction import redacted
 from harness.rig.broker import Source, Unavailable
 from harness.rig.cache import cached, filled
+from harness.rig.jars import bring_jars
 from protos.broker import read_broker
 
 VERSION = "4.3.1"
@@ -208,7 +209,7 @@ def _installers(java: str) -> list[tuple[str, Callable[[Path], None]]]:
     if maven := shutil.which("mvn"):
         ways.append(("Maven", partial(_by_maven, maven, java)))
     if importlib.util.find_spec("jgo"):
-        ways.append(("jgo", _by_jgo))
+        ways.append(("jgo", partial(bring_jars, COORDINATES)))
     return ways
 
 
@@ -244,20 +245,6 @@ def _by_maven(maven: str, java: str, libs: Path) -> None:
             cwd=scratch,
             env={**os.environ, "JAVA_HOME": str(home)},
         )
-
-
-def _by_jgo(libs: Path) -> None:
-    # Slow to import, and used once on a machine.
-    from jgo.maven import MavenContext
-
-    with tempfile.TemporaryDirectory(prefix="orderbench-jgo-") as scratch:
-        maven = MavenContext(repo_cache=Path(scratch))
-        for coordinate in COORDINATES:
-            # Each alone: together they get an older kafka-clients.
-            wanted, needed = maven.resolver.resolve([maven.create_dependency(coordinate)])
-            for dependency in [*wanted, *needed]:
-                jar = dependency.artifact.resolve()
-                shutil.copy2(jar, libs / jar.name)
 
 
 def _format(source: Source, folder: Path) -> None:

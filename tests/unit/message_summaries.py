@@ -290,7 +290,7 @@ def hostile_parts() -> Summary:
         "version": HOSTILE,
         "origin": "address",
         "address": f"kafka://{HOSTILE}",
-        "settings": {HOSTILE: HOSTILE, "properties": {HOSTILE: HOSTILE}},
+        "settings": {HOSTILE: HOSTILE, "properties": {f"{HOSTILE}.port": HOSTILE}},
     }
     absent = Reason(Code.UNAVAILABLE, f"rabbitmq: {HOSTILE}")
     cells = [

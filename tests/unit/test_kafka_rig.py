@@ -200,7 +200,7 @@ def test_what_maven_cannot_bring_the_package_may(put: Put, monkeypatch: pytest.M
     put("java", JAVA)
     put("mvn", NO_MAVEN)
     monkeypatch.delitem(sys.modules, "jgo")
-    monkeypatch.setattr(kafka_source, "_by_jgo", lambda libs: (libs / "kafka.jar").touch())
+    monkeypatch.setattr(kafka_source, "bring_jars", lambda _, libs: (libs / "kafka.jar").touch())
     libs = Path(obtain_kafka(find_kafka(None)).paths["libs"])
     assert [jar.name for jar in libs.iterdir()] == ["kafka.jar"]
 

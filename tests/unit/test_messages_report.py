@@ -537,7 +537,7 @@ def test_rows_of_one_variant_are_told_apart() -> None:
 
 def test_hostile_words_of_a_part_or_a_reason_are_escaped() -> None:
     text = render_page(made.hostile_parts(), drawn(made.hostile_parts))
-    assert "<script" not in text
+    assert text.count("<script") == 1
     assert Page(text).text.count(summaries.HOSTILE) >= 6
 
 
