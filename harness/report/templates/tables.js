@@ -66,6 +66,7 @@
     for (const head of heads) {
       const button = document.createElement("button");
       button.type = "button";
+      button.title = "Sort by this column";
       button.append(...head.childNodes);
       button.addEventListener("click", () => sort(head));
       head.append(button);
