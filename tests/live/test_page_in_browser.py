@@ -403,6 +403,9 @@ def test_paper_is_light_and_nothing_is_cut_off(
             paper = "getComputedStyle(document.body).backgroundColor"
             assert await page.evaluate(paper) == "rgb(255, 255, 255)"
             assert not await page.locator("nav").is_visible()
+            # A box of its own would be missing in the heads of a table's further pages.
+            box = "(head) => getComputedStyle(head).display"
+            assert await head(page, "style").evaluate(box) == "contents"
             tables = page.locator("table")
             widths = await tables.evaluate_all("all => all.map((each) => each.offsetWidth)")
             assert max(widths) <= A4_ACROSS, name
