@@ -1,6 +1,7 @@
 """Everything in a run's folder that follows from its trials."""
 
 from pathlib import Path
+from typing import Any
 
 from harness.analysis.summary import Summary, summarize
 from harness.report.charts import make_charts, standalone
@@ -19,7 +20,7 @@ def build_report(folder: Path) -> Summary:
     """
     summary = summarize(open_run(folder))
     charts = make_charts(summary)
-    write_json(folder / "summary.json", {**summary.to_json(), "headline": headline(summary)})
+    write_json(folder / "summary.json", summary_json(summary))
     write_text(folder / "summary.csv", to_csv(summary))
     write_table(folder / "summary.parquet", rows(summary), parquet_schema())
     write_text(folder / "summary.md", to_markdown(summary))
@@ -27,3 +28,8 @@ def build_report(folder: Path) -> Summary:
         write_text(folder / "charts" / f"{chart.name}.svg", standalone(chart))
     write_text(folder / "report.html", render_page(summary, charts))
     return summary
+
+
+def summary_json(summary: Summary) -> dict[str, Any]:
+    """What summary.json has, as docs/summary.schema.json says."""
+    return {**summary.to_json(), "headline": headline(summary)}

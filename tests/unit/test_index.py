@@ -346,7 +346,7 @@ def test_calibrations_are_listed_apart(tmp_path: Path) -> None:
         (b"[" * 100_000, "run.json: Invalid JSON: recursion limit"),
         (b"\xff\xfe", "run.json: Invalid JSON"),
         (b"[]", "run.json: Input should be an object"),
-        (b'{"format": 9}', "run.json: format 9; this program reads up to 1"),
+        (b'{"format": 9}', "run.json: format 9; this program reads up to 2"),
         (b'{"format": "x"}', "run.json: format: Input should be a valid integer"),
         (b'{"format": 1}', "run.json: status: Field required"),
     ],
@@ -375,7 +375,7 @@ def test_a_summary_that_cannot_be_read_leaves_its_run_in_the_list(tmp_path: Path
     results.write_json(folder / "summary.json", {"format": 9, "cells": []})
     rows = page_of(tmp_path).tables[0][1:]
     assert rows[0][3] == "–"
-    assert "summary.json: format 9; this program reads up to 1" in rows[0][4]
+    assert "summary.json: format 9; this program reads up to 2" in rows[0][4]
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Code, Status
+from harness.report.build import summary_json
 from harness.results import FORMAT
 from tests.unit import capacity_summaries, message_summaries, summaries
 from tests.unit.test_stack import usual as stacked
@@ -37,7 +38,7 @@ ALL = [
 
 def written(make: summaries.Make) -> Any:
     """summary.json of a made-up run, read back."""
-    return json.loads(json.dumps(make().to_json(), allow_nan=False))
+    return json.loads(json.dumps(summary_json(make()), allow_nan=False))
 
 
 def problems(value: Any) -> list[str]:
