@@ -17,7 +17,7 @@ from harness.sections import BurstLoad, ClosedLoad, Load, RampLoad, ReplayLoad, 
 from harness.variant import Variant, parse_variant
 from protos.broker import Durability
 
-TRIAL_OVERHEAD_S = 1.5
+TRIAL_OVERHEAD_S = 1.2
 """Starting and stopping a server and a generator, as seen on two cores; for the estimate only."""
 BROKER_START_S = 8.0
 """Starting a broker from the cache, likewise."""

@@ -7,6 +7,7 @@ written; 3 skipped under --strict; 4 a gate is not met; 130 interrupted, results
 import argparse
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Iterable
 
@@ -36,6 +37,10 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Who read what is printed has gone, as `| head` does; the interpreter shall not flush to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return code
 
 

@@ -1,7 +1,10 @@
 """`bench.py report` (issue 7.6): what it makes of trials alone, opens, and refuses."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import webbrowser
 from pathlib import Path
 
@@ -127,3 +130,20 @@ def test_a_run_that_has_seen_nothing_yet_has_empty_frames(run: Path) -> None:
     assert (len(frames.operations), len(frames.telemetry), len(frames.events)) == (0, 0, 0)
     assert "cpu_ns" in frames.telemetry
     assert "kind" in frames.events
+
+
+def test_a_reader_that_goes_away_leaves_no_traceback() -> None:
+    """As in `bench.py list | head -1`."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "harness.cli", "list"]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
+def test_the_index_is_opened_as_well(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) is None)
+    assert main(["report", "--open", str(run.parent)]) == 0
+    assert opened == [(run.parent / "index.html").as_uri()]
