@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Who read what is printed has gone, as `| head` does; the interpreter shall not flush to it.
+        # Who read it has gone, as `| head` does; the interpreter must not flush to them at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
