@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def keep_index(runs: Iterable[Path], screen: "Console") -> None:
     """Make the index around each run anew where there is to be one: in the project's results/, and
     where there is one already. No other folder gets a file that it did not have."""
-    from harness.report.index import NAME, is_index
+    from harness.report.runs.index import NAME, is_index
 
     for around in dict.fromkeys(run.resolve().parent for run in runs):
         if around == RESULTS.resolve() or is_index(around / NAME):
@@ -23,7 +23,7 @@ def keep_index(runs: Iterable[Path], screen: "Console") -> None:
 def make_index(around: Path, screen: "Console") -> bool:
     """Write a folder's index and say where it is; returns whether it could be written. That it
     could not is said, and no more: the runs themselves are whole."""
-    from harness.report.index import NAME, build_index
+    from harness.report.runs.index import NAME, build_index
 
     path = shown(around / NAME)
     try:

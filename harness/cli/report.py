@@ -28,8 +28,8 @@ def main(options: argparse.Namespace) -> int:
     """Rebuild everything after trials/, and hold it against a gate where one is given."""
     from harness.report.build import build_report
     from harness.report.console import console, print_summary
-    from harness.report.index import NAME
-    from harness.report.past import holds_runs
+    from harness.report.runs.index import NAME
+    from harness.report.runs.past import holds_runs
     from harness.results import open_run
 
     if not (options.run / "run.json").exists() and holds_runs(options.run):

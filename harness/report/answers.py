@@ -13,10 +13,10 @@ from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Status
 from harness.condition import size
 from harness.report.capacity import capacity_words
+from harness.report.charts.stack import stack_words
 from harness.report.concurrency import concurrency_words
 from harness.report.findings import finding_words
 from harness.report.message_answers import Messages, fault_words
-from harness.report.stack_chart import stack_words
 from harness.report.words import (
     Group,
     durability,

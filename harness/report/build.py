@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis.summary import Summary, summarize
-from harness.report.charts import make_charts, standalone
+from harness.report.charts.every import make_charts, standalone
 from harness.report.headline import headline
 from harness.report.markdown import to_markdown
 from harness.report.page import render_page

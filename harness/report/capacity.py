@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from harness.analysis.capacity import Capacity, Ending
 from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Status
-from harness.report.curves import draw_knees
-from harness.report.frame import Frame, drawn_chart
-from harness.report.panels import Chart, Missing, Panel, Series
+from harness.report.charts.curves import draw_knees
+from harness.report.charts.frame import Frame, drawn_chart
+from harness.report.charts.panels import Chart, Missing, Panel, Series
 from harness.report.words import figure, labels, milliseconds, missing, percent
 from harness.report.words import whole_number as number
 

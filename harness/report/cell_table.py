@@ -9,9 +9,10 @@ from markupsafe import Markup
 from harness.analysis.stats import PERCENTILES
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import Status
-from harness.report import look, words
-from harness.report.look import Look
-from harness.report.svg import mark_points
+from harness.report import words
+from harness.report.charts import look
+from harness.report.charts.look import Look
+from harness.report.charts.svg import mark_points
 
 LATENCY = (*PERCENTILES, "max")
 COUNTS = ("planned", "sent", "dropped", "done", "failed", "timed_out", "late")

@@ -15,21 +15,21 @@ from harness.report import words
 from harness.report.capacity import HEADS as CAPACITY_HEADS
 from harness.report.capacity import capacity_table, objective_words
 from harness.report.cell_table import COUNTS, cell_table
+from harness.report.charts.panels import Chart
+from harness.report.charts.stack import stack_table
 from harness.report.earlier import earlier
 from harness.report.environment import environment, pairs
 from harness.report.findings import FLOOR_HEADS, finding_table, floor_table, repeats_words
-from harness.report.guide import guide
+from harness.report.guide.needs import guide
+from harness.report.guide.rules import rules
 from harness.report.headline import figures, headline
 from harness.report.instrument import quoted
 from harness.report.messages import HEADLINE, HEADS, fates
 from harness.report.method import thresholds, verdict_rules
 from harness.report.overhead import tables
-from harness.report.panels import Chart
 from harness.report.rendering import rendered
-from harness.report.rules import rules
-from harness.report.stack_chart import stack_table
 from harness.report.steps_table import steps_table
-from harness.report.style_sections import FIGURES, style_sections
+from harness.report.styles.sections import FIGURES, style_sections
 from harness.report.verdict_list import not_shown, verdict_list
 from harness.report.words import ALIKE
 

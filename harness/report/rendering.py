@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import look
+from harness.report.charts import look
 
 
 def rendered(template: str, **values: Any) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clients.base import Call
 from clients.catalog import Entry
-from harness.report.style_texts import FIXED
+from harness.report.styles.texts import FIXED
 from orders.service import OrderService
 from orders.store import MemoryStore
 from servers.base import Bind, Desk

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clients import catalog
-from harness.report.wire_examples import FOLDER
+from harness.report.styles.wire_examples import FOLDER
 from harness.rig.process import Rig
 from tests.support import Run, UsePart
 from tests.wire.examples import WAYS, recorded

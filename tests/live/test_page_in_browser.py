@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Dialog, Locator, Page, expect
 from clients import catalog
 from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Code, Reason
-from harness.report.charts import make_charts
+from harness.report.charts.every import make_charts
 from harness.report.page import render_page
 from tests.live.browser import browsing
 from tests.live.html_checker import complaints

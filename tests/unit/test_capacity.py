@@ -13,7 +13,7 @@ from harness.plan import LoadPoint
 from harness.report.answers import answers
 from harness.report.brief import _shown
 from harness.report.capacity import capacity_table
-from harness.report.charts import make_charts
+from harness.report.charts.every import make_charts
 from harness.report.page import render_page
 from tests.unit.capacity_summaries import (
     GENERATOR,

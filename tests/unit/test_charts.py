@@ -21,16 +21,16 @@ from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import Code, Reason
 from harness.condition import BrokerWay
 from harness.plan import LoadPoint
-from harness.report import look
-from harness.report.charts import make_charts, standalone
-from harness.report.curves import SPACE, TICKS, _apart, _legible, spaced
-from harness.report.drawing import fitted, text_width
-from harness.report.frame import Frame
-from harness.report.growth_charts import payload_charts, watch_charts
+from harness.report.charts import look
+from harness.report.charts.curves import SPACE, TICKS, _apart, _legible, spaced
+from harness.report.charts.drawing import fitted, text_width
+from harness.report.charts.every import make_charts, standalone
+from harness.report.charts.frame import Frame
+from harness.report.charts.growth import payload_charts, watch_charts
+from harness.report.charts.panels import Chart, Series
+from harness.report.charts.steps import step_charts, traffic_charts
+from harness.report.charts.svg import SENTINELS
 from harness.report.page import render_page
-from harness.report.panels import Chart, Series
-from harness.report.step_charts import step_charts, traffic_charts
-from harness.report.svg import SENTINELS
 from harness.report.words import labels
 from tests.unit import message_summaries, summaries
 

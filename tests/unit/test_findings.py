@@ -9,7 +9,7 @@ from rich.console import Console
 
 from harness.analysis.ranking import Word
 from harness.report.answers import answers
-from harness.report.charts import make_charts
+from harness.report.charts.every import make_charts
 from harness.report.console import print_summary
 from harness.report.findings import (
     finding_table,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clients import catalog
-from harness.report.style_texts import FIXED, Fixed
+from harness.report.styles.texts import FIXED, Fixed
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -5,11 +5,11 @@ import math
 import pytest
 
 from harness.analysis.ranking import Word
-from harness.report.charts import make_charts
+from harness.report.charts.every import make_charts
+from harness.report.charts.forest import NARROWEST, _beside, _limits
+from harness.report.charts.look import Look
+from harness.report.charts.panels import Chart, Series
 from harness.report.findings import comparison_words
-from harness.report.forest_chart import NARROWEST, _beside, _limits
-from harness.report.look import Look
-from harness.report.panels import Chart, Series
 from tests.unit import message_summaries, summaries
 
 EVERY = pytest.mark.parametrize("make", [*summaries.ALL, *message_summaries.ALL])

@@ -14,7 +14,7 @@ from harness.analysis.summary import Summary, summarize
 from harness.analysis.two_runs import family_of
 from harness.analysis.verdicts import Code, Reason
 from harness.report.build import build_report
-from harness.report.charts import make_charts
+from harness.report.charts.every import make_charts
 from harness.report.markdown import to_markdown
 from harness.report.page import render_page
 from harness.results import load_run, open_run

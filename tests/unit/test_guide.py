@@ -13,11 +13,11 @@ from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import Code, Reason
 from harness.condition import BrokerWay, PollWay
 from harness.plan import LoadPoint
-from harness.report.charts import make_charts
-from harness.report.guide import NEEDS, Measured, Need, Stated, Unmeasured, guide
+from harness.report.charts.every import make_charts
+from harness.report.guide.needs import NEEDS, Measured, Need, Stated, Unmeasured, guide
+from harness.report.guide.properties import PROPERTIES
+from harness.report.guide.rules import Holds, Rule, rules
 from harness.report.page import render_page
-from harness.report.properties import PROPERTIES
-from harness.report.rules import Holds, Rule, rules
 from harness.variant import parse_variant
 from tests.unit import capacity_summaries, message_summaries, summaries
 from tests.unit.summaries import HOSTILE, OPEN, USUAL, cell, repeated, summary

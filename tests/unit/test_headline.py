@@ -8,7 +8,7 @@ from harness.analysis.ranking import Word
 from harness.analysis.summary import CellResult, Summary
 from harness.plan import LoadPoint
 from harness.report.answers import answers
-from harness.report.charts import make_charts
+from harness.report.charts.every import make_charts
 from harness.report.findings import percent_above
 from harness.report.headline import MOST, figures, headline
 from harness.report.page import render_page

@@ -22,10 +22,10 @@ from harness.cli.__main__ import main
 from harness.condition import BrokerWay
 from harness.report.build import build_report
 from harness.report.headline import headline
-from harness.report.history import MOST, History, histories
-from harness.report.history_chart import _ticks, figure_of, plots
-from harness.report.index import build_index
-from harness.report.past import read_past
+from harness.report.runs.history import MOST, History, histories
+from harness.report.runs.history_chart import _ticks, figure_of, plots
+from harness.report.runs.index import build_index
+from harness.report.runs.past import read_past
 from harness.scenario import usual
 from tests.unit import summaries
 from tests.unit.test_page import Page, samples

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.analysis.knee import knee
 from harness.report.answers import answers
-from harness.report.charts import make_charts
+from harness.report.charts.every import make_charts
 from tests.unit.capacity_summaries import by_users
 from tests.unit.summaries import summary
 

@@ -12,16 +12,16 @@ from rich.console import Console
 
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import Code, Reason
-from harness.report import look
 from harness.report.answers import BOOTED_FAST, answers
-from harness.report.charts import standalone
+from harness.report.charts import look
+from harness.report.charts.every import standalone
+from harness.report.charts.frame import Frame
+from harness.report.charts.messages import MOST_POINTS, lag_charts, middle_lag, thinned
+from harness.report.charts.panels import Chart
 from harness.report.console import print_summary
-from harness.report.frame import Frame
 from harness.report.message_answers import KILLED, WIPED
-from harness.report.message_charts import MOST_POINTS, lag_charts, middle_lag, thinned
 from harness.report.messages import HEADLINE, HEADS, account, fates
 from harness.report.page import render_page
-from harness.report.panels import Chart
 from harness.report.rows import to_csv
 from harness.report.words import durability_words, labels, share
 from tests.unit import message_summaries as made

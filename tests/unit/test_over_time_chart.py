@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.timeline import SLICES, Slice
-from harness.report.charts import make_charts
-from harness.report.frame import Frame
-from harness.report.over_time_chart import over_time_charts
+from harness.report.charts.every import make_charts
+from harness.report.charts.frame import Frame
+from harness.report.charts.over_time import over_time_charts
+from harness.report.charts.panels import Chart
 from harness.report.page import render_page
-from harness.report.panels import Chart
 from tests.unit import message_summaries, summaries
 from tests.unit.capacity_summaries import every_ending
 

@@ -19,11 +19,11 @@ from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Code, Reason
 from harness.report.answers import answers
 from harness.report.build import build_report
+from harness.report.guide.properties import PROPERTIES
+from harness.report.guide.rules import Holds, rules
 from harness.report.headline import headline
 from harness.report.page import render_page
-from harness.report.properties import PROPERTIES
 from harness.report.rows import COLUMNS, to_csv
-from harness.report.rules import Holds, rules
 from harness.report.steps_table import STEPS
 from tests.unit import message_summaries, summaries
 from tests.unit.test_charts import drawn

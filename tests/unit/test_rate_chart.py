@@ -5,8 +5,8 @@ import math
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import Code, Reason
 from harness.plan import LoadPoint
-from harness.report.charts import make_charts
-from harness.report.panels import Chart
+from harness.report.charts.every import make_charts
+from harness.report.charts.panels import Chart
 from tests.unit import summaries
 from tests.unit.summaries import cell, scaled, trial
 

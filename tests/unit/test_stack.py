@@ -16,7 +16,7 @@ from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import RULES, Code, Reason, Status
 from harness.plan import LoadPoint, make_plan
 from harness.report.answers import answers
-from harness.report.charts import make_charts
+from harness.report.charts.every import make_charts
 from harness.report.page import render_page
 from harness.scenario import load_scenario
 from tests.unit import summaries

@@ -10,10 +10,10 @@ import pytest
 from clients import catalog
 from harness.analysis.verdicts import RULES, Code, Reason
 from harness.condition import BrokerWay
-from harness.report.style_sections import FIGURES, StyleSection, style_sections
-from harness.report.style_texts import ABOUT, OWN
+from harness.report.styles.sections import FIGURES, StyleSection, style_sections
+from harness.report.styles.texts import ABOUT, OWN
+from harness.report.styles.wire_examples import FOLDER, wire_example
 from harness.report.verdict_list import cell_names
-from harness.report.wire_examples import FOLDER, wire_example
 from tests.unit import message_summaries, summaries
 from tests.unit.test_page import ALL, page_of, text_of
 

@@ -14,7 +14,7 @@ from harness.analysis.summary import noted_by_trial, observed
 from harness.analysis.timeline import SLICES, Slice, middle_instants, middle_slices, slices
 from harness.analysis.usage import Used, used_over_time
 from harness.plan import LoadPoint
-from harness.report.charts import make_charts
+from harness.report.charts.every import make_charts
 from harness.results import Ints, Run, telemetry_schema, write_table
 from tests.unit.capacity_summaries import along
 from tests.unit.summaries import complete

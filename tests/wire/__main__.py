@@ -1,4 +1,4 @@
-"""`python -m tests.wire [STYLE...]`: writes harness/report/wire/, all of it or some styles."""
+"""`python -m tests.wire [STYLE...]`: writes harness/report/styles/wire/, or some of it."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from clients import catalog
-from harness.report.wire_examples import FOLDER
+from harness.report.styles.wire_examples import FOLDER
 from harness.rig.parts import Part, start
 from harness.rig.process import Rig
 from tests.wire.examples import WAYS, recorded

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import Status
-from harness.report.look import Look, looks
-from harness.report.panels import Chart, Missing, Panel, Series
-from harness.report.svg import to_svg
+from harness.report.charts.look import Look, looks
+from harness.report.charts.panels import Chart, Missing, Panel, Series
+from harness.report.charts.svg import to_svg
 from harness.report.words import Group, groups, labels, missing
 
 QUALIFIED = "*"

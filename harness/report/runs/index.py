@@ -13,12 +13,12 @@ from clients import catalog
 from harness.analysis.verdicts import Status
 from harness.condition import counted
 from harness.report.cell_table import mark_of
-from harness.report.history import History, Point, histories
-from harness.report.history_chart import FRAME, MARK, Plot, figure_of, head_of, plots, when
-from harness.report.look import Look, look_of
-from harness.report.past import Past, PastCell, PastRun, read_past
+from harness.report.charts.look import Look, look_of
+from harness.report.charts.svg import mark_points
 from harness.report.rendering import rendered
-from harness.report.svg import mark_points
+from harness.report.runs.history import History, Point, histories
+from harness.report.runs.history_chart import FRAME, MARK, Plot, figure_of, head_of, plots, when
+from harness.report.runs.past import Past, PastCell, PastRun, read_past
 from harness.report.words import class_of
 from harness.results import write_text
 

@@ -15,7 +15,7 @@ from harness.analysis.sameness import (
 from harness.analysis.two_runs import WORDS
 from harness.analysis.verdicts import Status
 from harness.condition import Condition
-from harness.report.past import PastCell, PastRun
+from harness.report.runs.past import PastCell, PastRun
 
 MOST = 50
 """Runs of a cell that are shown; older ones are counted."""

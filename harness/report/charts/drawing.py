@@ -11,8 +11,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from harness.report.panels import Missing, Panel, Series
-from harness.report.svg import colour, new_figure
+from harness.report.charts.panels import Missing, Panel, Series
+from harness.report.charts.svg import colour, new_figure
 from harness.report.words import clipped, short
 from harness.report.words import whole_number as number
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable
 
 from harness.analysis.summary import CellResult
-from harness.report.drawing import draw_bars, draw_steps
-from harness.report.frame import Frame, drawn_chart
-from harness.report.panels import Chart, Missing, Series
+from harness.report.charts.drawing import draw_bars, draw_steps
+from harness.report.charts.frame import Frame, drawn_chart
+from harness.report.charts.panels import Chart, Missing, Series
 from harness.report.words import short
 from harness.report.words import whole_number as number
 

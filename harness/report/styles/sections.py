@@ -10,12 +10,13 @@ from markupsafe import Markup
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import RULES, Code, Status
 from harness.condition import counted
-from harness.report import look, words
+from harness.report import words
 from harness.report.cell_table import mark_of
-from harness.report.given_options import given_options
-from harness.report.style_texts import ABOUT, OWN, Fixed, fixed_for
+from harness.report.charts import look
+from harness.report.styles.given_options import given_options
+from harness.report.styles.texts import ABOUT, OWN, Fixed, fixed_for
+from harness.report.styles.wire_examples import Example, wire_example
 from harness.report.verdict_list import cell_names
-from harness.report.wire_examples import Example, wire_example
 
 Pairs = list[tuple[str, str]]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from harness.analysis.summary import CellResult
-from harness.report.panels import Panel
+from harness.report.charts.panels import Panel
 
 WORDS = {"killed": "killed", "restarted": "back"}
 

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from harness.analysis.stack import PARTS, QUANTITIES, Part, Quantity, Stack, broken, libraries
 from harness.analysis.stack import stacks as taken_apart
 from harness.analysis.summary import Summary
-from harness.report.drawing import lower, row_frame
-from harness.report.frame import Frame, drawn_chart
-from harness.report.panels import Chart, Missing, Panel, Series
-from harness.report.svg import colour
+from harness.report.charts.drawing import lower, row_frame
+from harness.report.charts.frame import Frame, drawn_chart
+from harness.report.charts.panels import Chart, Missing, Panel, Series
+from harness.report.charts.svg import colour
 from harness.report.words import groups, labels
 
 ALPHAS = (1.0, 0.72, 0.5, 0.3)

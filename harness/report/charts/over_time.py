@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from harness.analysis.overhead import CLIENT
 from harness.analysis.summary import CellResult
 from harness.analysis.timeline import Slice
-from harness.report.curves import PALEST, name_instants, stroke
-from harness.report.drawing import lower, row_frame
-from harness.report.frame import Frame, drawn_chart
-from harness.report.happened import fault_words, happened
-from harness.report.message_charts import middle_lag, thinned
-from harness.report.panels import Chart, Missing, Panel, Series
-from harness.report.svg import colour
+from harness.report.charts.curves import PALEST, name_instants, stroke
+from harness.report.charts.drawing import lower, row_frame
+from harness.report.charts.frame import Frame, drawn_chart
+from harness.report.charts.happened import fault_words, happened
+from harness.report.charts.messages import middle_lag, thinned
+from harness.report.charts.panels import Chart, Missing, Panel, Series
+from harness.report.charts.svg import colour
 from harness.report.words import Group, missing, short
 
 X_LABEL = "seconds of the measured window"

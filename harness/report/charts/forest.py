@@ -10,12 +10,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from harness.analysis.ranking import Comparison, Word
 from harness.analysis.summary import CellResult, Summary
-from harness.report.curves import short_number, subs
-from harness.report.drawing import lower, row_frame
+from harness.report.charts.curves import short_number, subs
+from harness.report.charts.drawing import lower, row_frame
+from harness.report.charts.frame import Frame, drawn_chart
+from harness.report.charts.panels import Chart, Missing, Panel, Series
+from harness.report.charts.svg import colour
 from harness.report.findings import AT, FOUND, any_ranked, comparison_words, names, parts
-from harness.report.frame import Frame, drawn_chart
-from harness.report.panels import Chart, Missing, Panel, Series
-from harness.report.svg import colour
 
 OF = {
     "p50": "the median latency",

@@ -12,7 +12,7 @@ from clients.catalog import ENTRIES
 from harness.analysis.summary import CellResult, Summary
 from harness.analysis.verdicts import Code
 from harness.report.answers import USABLE
-from harness.report.properties import PROPERTIES, Source
+from harness.report.guide.properties import PROPERTIES, Source
 from harness.report.words import class_of, durability, figure, groups, labels, milliseconds, ms
 from harness.report.words import whole_number as number
 

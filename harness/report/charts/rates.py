@@ -9,10 +9,10 @@ from harness.analysis.capacity import judged_ms, outcome
 from harness.analysis.stats import middle
 from harness.analysis.summary import CellResult
 from harness.analysis.verdicts import Status
-from harness.report.curves import draw_knees
-from harness.report.frame import Frame, drawn_chart
-from harness.report.growth_charts import ENOUGH
-from harness.report.panels import Chart, Missing, Panel, Series
+from harness.report.charts.curves import draw_knees
+from harness.report.charts.frame import Frame, drawn_chart
+from harness.report.charts.growth import ENOUGH
+from harness.report.charts.panels import Chart, Missing, Panel, Series
 from harness.report.words import missing, percent, planned_per_s
 from harness.report.words import whole_number as number
 from harness.search import Outcome

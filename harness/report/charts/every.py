@@ -7,19 +7,19 @@ from dataclasses import replace
 from harness.analysis.stats import CURVE_POINTS, PERCENTILES, curve_ranges, resolvable
 from harness.analysis.summary import CellResult, Summary
 from harness.report.capacity import capacity_charts
-from harness.report.curves import draw_lines
-from harness.report.drawing import draw_bars
-from harness.report.forest_chart import forest_charts
-from harness.report.frame import Frame, drawn_chart
-from harness.report.growth_charts import payload_charts, scaling_charts, watch_charts
-from harness.report.message_charts import acknowledged_charts, lag_charts
-from harness.report.over_time_chart import over_time_charts
-from harness.report.panels import Chart, Missing, Series
-from harness.report.rate_chart import rate_charts
-from harness.report.stack_chart import stack_charts
-from harness.report.step_charts import early, step_charts, traffic_charts
-from harness.report.svg import composed
-from harness.report.timeline_chart import timeline_charts
+from harness.report.charts.curves import draw_lines
+from harness.report.charts.drawing import draw_bars
+from harness.report.charts.forest import forest_charts
+from harness.report.charts.frame import Frame, drawn_chart
+from harness.report.charts.growth import payload_charts, scaling_charts, watch_charts
+from harness.report.charts.messages import acknowledged_charts, lag_charts
+from harness.report.charts.over_time import over_time_charts
+from harness.report.charts.panels import Chart, Missing, Series
+from harness.report.charts.rates import rate_charts
+from harness.report.charts.stack import stack_charts
+from harness.report.charts.steps import early, step_charts, traffic_charts
+from harness.report.charts.svg import composed
+from harness.report.charts.timeline import timeline_charts
 from harness.report.words import (
     Group,
     durability_words,

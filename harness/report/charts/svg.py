@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.transforms import Affine2D
 
-from harness.report import look
+from harness.report.charts import look
 
 # Colours that stand for CSS variables while matplotlib draws; nothing else may use them.
 SENTINELS = {name: f"#{number:02x}fe01" for number, name in enumerate(look.LIGHT, 1)}

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 
 from harness.analysis.summary import CellResult
 from harness.analysis.timeline import CHANGING, Slice
-from harness.report.curves import draw_timeline
-from harness.report.frame import Frame, drawn_chart
-from harness.report.look import Look
-from harness.report.panels import Chart, Missing, Panel, Series
+from harness.report.charts.curves import draw_timeline
+from harness.report.charts.frame import Frame, drawn_chart
+from harness.report.charts.look import Look
+from harness.report.charts.panels import Chart, Missing, Panel, Series
 from harness.report.words import Group, figure, missing
 from harness.report.words import whole_number as number
 

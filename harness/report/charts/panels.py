@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from harness.report.look import Look
+from harness.report.charts.look import Look
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from harness.condition import counted
 from harness.report import words
-from harness.report.history import METRICS, CellHistory, Point
+from harness.report.runs.history import METRICS, CellHistory, Point
 
 FRAME = {"width": 360, "height": 132, "left": 46, "right": 354, "top": 28, "bottom": 106}
 """Of the picture and, but for its size, of the plot in it, in pixels."""

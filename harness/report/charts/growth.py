@@ -11,9 +11,9 @@ from harness.analysis.summary import CellResult
 from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Status
 from harness.condition import counted
-from harness.report.curves import draw_growth
-from harness.report.frame import Frame, drawn_chart
-from harness.report.panels import Chart, Missing, Panel, Series
+from harness.report.charts.curves import draw_growth
+from harness.report.charts.frame import Frame, drawn_chart
+from harness.report.charts.panels import Chart, Missing, Panel, Series
 from harness.report.words import Group, labels, missing, short, without
 from harness.report.words import whole_number as number
 

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from harness.report.drawing import CHARACTER, LINE, TEXT, WIDTH, framed, text_width
-from harness.report.panels import Panel, Series
-from harness.report.svg import colour
+from harness.report.charts.drawing import CHARACTER, LINE, TEXT, WIDTH, framed, text_width
+from harness.report.charts.panels import Panel, Series
+from harness.report.charts.svg import colour
 from harness.report.words import clipped, percent
 
 PLOT = 220.0

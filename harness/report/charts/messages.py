@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.analysis.summary import CellResult
-from harness.report.curves import draw_timeline
-from harness.report.drawing import draw_bars
-from harness.report.frame import Frame, drawn_chart
-from harness.report.happened import fault_words, happened
-from harness.report.panels import Chart, Missing, Series
+from harness.report.charts.curves import draw_timeline
+from harness.report.charts.drawing import draw_bars
+from harness.report.charts.frame import Frame, drawn_chart
+from harness.report.charts.happened import fault_words, happened
+from harness.report.charts.panels import Chart, Missing, Series
 from harness.report.words import planned_per_s
 from harness.report.words import whole_number as number
 

@@ -1,0 +1,1 @@
+"""The report's charts: their data and words, and how they are drawn."""

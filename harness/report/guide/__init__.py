@@ -1,0 +1,1 @@
+"""What helps to decide: needs, known properties, rules of thumb."""

@@ -1,0 +1,1 @@
+"""Many runs: what each found, and a cell over them."""

@@ -1,0 +1,1 @@
+"""A section for each style."""
