@@ -65,6 +65,11 @@ def answers(summary: Summary) -> list[str]:
     return said
 
 
+def ranking_answers(summary: Summary) -> bool:
+    """Whether it is asked who is ahead, so that what cells say of each other is the answer."""
+    return not summary.capacities and not _Speaker(summary.once).beyond_latency()
+
+
 def _boots_fast(summary: Summary) -> bool:
     boot = summary.info["scenario"].get("broker", {}).get("boot")
     return boot == "fast" and "kafka" in summary.info.get("parts", {})
@@ -98,26 +103,31 @@ class _Speaker:
         self._timeout_s = summary.info["scenario"]["timeout_s"]
 
     def say(self) -> list[str]:
+        if self._operation == "ingest":
+            return Messages(self._summary, self._groups).say()
+        if self._operation in ("watch", "job"):
+            return self.beyond_latency()
+        cells = [cell for group in self._groups for cell in group.cells]
+        said = self.beyond_latency() or self._latency()
+        return said + self._repeats(cells) + fault_words(self._summary)
+
+    def beyond_latency(self) -> list[str]:
+        """The answer where more is asked than how long each takes at a load; else none."""
         match self._operation:
             case "watch":
                 return self._watch()
             case "job":
                 return self._job()
             case "ingest":
-                return Messages(self._summary, self._groups).say()
-        cells = [cell for group in self._groups for cell in group.cells]
-        said = []
+                return []
         if taken_apart := stack_words(self._summary):
-            said += taken_apart
-        elif any(c.info["condition"]["work_mean_ms"] for c in cells):
-            said += self._results_after_work()
-        elif any(len(each) > 1 for group in self._groups for each in _by_way(group.cells)):
-            said += self._ways()
-        elif curves := concurrency_words(self._groups, self._summary.cells):
-            said += curves
-        else:
-            said += self._latency()
-        return said + self._repeats(cells) + fault_words(self._summary)
+            return taken_apart
+        cells = [cell for group in self._groups for cell in group.cells]
+        if any(c.info["condition"]["work_mean_ms"] for c in cells):
+            return self._results_after_work()
+        if any(len(each) > 1 for group in self._groups for each in _by_way(group.cells)):
+            return self._ways()
+        return concurrency_words(self._groups, self._summary.cells)
 
     def _name(self, cell: CellResult) -> str:
         return self._labels[cell.info["id"]]

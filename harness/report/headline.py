@@ -1,7 +1,8 @@
 """The answer on the first screen: two or three sentences, and none that the intervals do not carry.
 
 A difference is said of cells of one load that promise the same, where harness.report.findings has
-it. Where nothing is ranked the figures speak first, as harness.report.answers gives them.
+it. Where nothing is ranked, or something else is asked than who is ahead, the figures speak first,
+as harness.report.answers gives them.
 """
 
 import math
@@ -10,21 +11,22 @@ from collections.abc import Mapping, Sequence
 from harness.analysis.ranking import Comparison, Word
 from harness.analysis.summary import CellResult, Summary
 from harness.condition import counted
-from harness.report.answers import answers
+from harness.report.answers import answers, ranking_answers
 from harness.report.findings import FOUND, any_ranked, listed, names, parts, percent_above
 from harness.report.words import ms
 from harness.report.words import whole_number as number
 
 MOST = 2
 """Loads that are spoken of; of further ones it is said that they are below."""
-ORDER = ("p99", "p50", "throughput")
-"""Which metric is spoken of where several show a difference."""
+ORDER = ("throughput", "p99", "p50")
+"""Which metric is spoken of where several show a difference; throughput is compared in closed loops
+alone, which are there for it."""
 MARKS = {"p50": "at the median", "p99": "at 99 %"}
 
 
 def headline(summary: Summary) -> list[str]:
     """See above."""
-    if summary.capacities or not any_ranked(summary):
+    if not any_ranked(summary) or not ranking_answers(summary):
         return answers(summary)[:MOST]
     spoken = [
         sentence

@@ -1,6 +1,8 @@
 """The answer on the first screen: no sentence that the intervals do not carry (issue 7.1)."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +15,7 @@ from harness.report.findings import percent_above
 from harness.report.headline import MOST, figures, headline
 from harness.report.page import render_page
 from tests.unit import capacity_summaries, message_summaries, summaries
+from tests.unit.test_stack import usual as stacked
 
 EVERY = pytest.mark.parametrize("make", [*summaries.ALL, *message_summaries.ALL])
 LOADS = (*summaries.OPEN, summaries.CLOSED)
@@ -104,6 +107,30 @@ def test_every_answer_is_on_the_page_once(make: summaries.Make) -> None:
 def test_where_nothing_is_ranked_the_figures_speak() -> None:
     made = summaries.complete()
     assert headline(made) == answers(made)[:MOST]
+
+
+def test_in_a_closed_loop_it_is_answers_a_second() -> None:
+    made = run({"rest": 1.0, "websocket": 1.0}, summaries.CLOSED)
+    more = [
+        replace(trial, completed_in_window=trial.completed_in_window * 2)
+        for trial in made.cells[1].trials
+    ]
+    quick = summaries.cell("websocket", summaries.CLOSED, (), more)
+    (sentence,) = headline(summaries.summary([made.cells[0], quick, made.cells[2]]))
+    assert re.fullmatch(
+        r"closed loop, 16 users: websocket answers [\d,]+ a second, 2\.00 times \[[\d.]+, [\d.]+\]"
+        r" as many as rest\.",
+        sentence,
+    )
+
+
+def test_a_question_of_another_kind_is_answered_in_its_own_words() -> None:
+    taken_apart = summaries.summary(stacked())
+    assert taken_apart.findings.comparisons
+    assert headline(taken_apart) == answers(taken_apart)[:MOST]
+    assert " = " in headline(taken_apart)[0]
+    with_work = summaries.asynchronous()
+    assert headline(with_work) == answers(with_work)[:MOST]
 
 
 def test_a_search_is_answered_by_its_rates() -> None:
