@@ -178,9 +178,9 @@ def summarize_trial(
     wire, counted = seen.wire, seen.counted
     ages = progress_ms(samples, sightings)
     edges = start + (end - start) * np.arange(BATCHES + 1) / BATCHES
+    of_every = _latency(samples)
     batches = {
-        name: batch_percentiles(_latency(samples)[measured], PERCENTILES[name])
-        for name in ("p50", "p99")
+        name: batch_percentiles(of_every[measured], PERCENTILES[name]) for name in ("p50", "p99")
     }
     return TrialResult(
         number=number,
@@ -228,9 +228,7 @@ def summarize_trial(
         sent_in_window=accounts.sent_within(samples),
         quickest_ms=accounts.quickest_ms(samples),
         processed_elsewhen=accounts.processed_elsewhen(samples),
-        timeline=slices(
-            samples.planned, _latency(samples), lag_ms, done_ns, seen.used, (start, end)
-        ),
+        timeline=slices(samples.planned, of_every, lag_ms, done_ns, seen.used, (start, end)),
         spread=spread(arrivals) if arrivals is not None else None,
         done_on_wire=_between(done_ns, wire["from"], wire["to"]) if wire else 0,
         done_while_counted=_between(done_ns, *counted) if counted else 0,
@@ -245,7 +243,9 @@ def of_the_done(latency: npt.NDArray[np.float64]) -> dict[str, float]:
 
 
 def _between(instants: npt.NDArray[np.int64], start: int, end: int) -> int:
-    return int(np.count_nonzero((instants >= start) & (instants < end)))
+    """How many of ascending instants lie from `start` on and before `end`."""
+    low, high = np.searchsorted(instants, [start, end])
+    return int(high - low)
 
 
 def _ledger(samples: Samples, arrivals: Arrivals) -> Ledger:

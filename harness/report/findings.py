@@ -202,8 +202,8 @@ def _said(part: Sequence[Comparison], at: str, named: Mapping[str, str]) -> str:
         first, second = (named[i] for i in part[0].cells)
         ratio = part[0].effect.ratio
         return f"{at} {second} is {part[0].word.value} than {first} ({ratio:.2f} times)"
-    lost = {_loser(each) for each in found}
-    won = {_winner(each) for each in found}
+    lost = {loser(each) for each in found}
+    won = {winner(each) for each in found}
     ahead = listed([named[i] for i in ids if i not in lost], "{} of them")
     behind = listed([named[i] for i in ids if i not in won], "{} of them")
     return (
@@ -212,11 +212,13 @@ def _said(part: Sequence[Comparison], at: str, named: Mapping[str, str]) -> str:
     )
 
 
-def _winner(each: Comparison) -> str:
+def winner(each: Comparison) -> str:
+    """The id of the cell that is ahead, of two that differ."""
     return each.cells[each.word is Word.FASTER]
 
 
-def _loser(each: Comparison) -> str:
+def loser(each: Comparison) -> str:
+    """The id of the cell that is behind, of two that differ."""
     return each.cells[each.word is Word.SLOWER]
 
 

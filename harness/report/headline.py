@@ -12,7 +12,17 @@ from harness.analysis.ranking import Comparison, Word
 from harness.analysis.summary import CellResult, Summary
 from harness.condition import counted
 from harness.report.answers import answers, ranking_answers
-from harness.report.findings import FOUND, any_ranked, listed, names, parts, percent_above
+from harness.report.findings import (
+    AT,
+    FOUND,
+    any_ranked,
+    listed,
+    loser,
+    names,
+    parts,
+    percent_above,
+    winner,
+)
 from harness.report.words import ms
 from harness.report.words import whole_number as number
 
@@ -21,7 +31,6 @@ MOST = 2
 ORDER = ("throughput", "p99", "p50")
 """Which metric is spoken of where several show a difference; throughput is compared in closed loops
 alone, which are there for it."""
-MARKS = {"p50": "at the median", "p99": "at 99 %"}
 
 
 def headline(summary: Summary) -> list[str]:
@@ -78,10 +87,10 @@ class _Part:
 
     def _difference(self, metric: str, part: Sequence[Comparison]) -> str:
         """The best of those that nothing was found ahead of, beside the last of those behind it."""
-        ahead = {_ends(each)[0] for each in part if each.word in FOUND}
-        behind = {_ends(each)[1] for each in part if each.word in FOUND}
+        found = [each for each in part if each.word in FOUND]
+        ahead, behind = {winner(each) for each in found}, {loser(each) for each in found}
         best = min(ahead - behind or ahead, key=lambda name: self._rank(name, metric))
-        over = {_ends(e)[1]: e for e in part if e.word in FOUND and _ends(e)[0] == best}
+        over = {loser(each): each for each in found if winner(each) == best}
         last = max(over, key=lambda name: self._rank(name, metric))
         ratio, low, high = _times(over[last], best, metric)
         times = f"{ratio:.2f} times [{low:.2f}, {high:.2f}]"
@@ -91,7 +100,7 @@ class _Part:
             said = f"{name} {self._doing} {rate} a second, {times} as many as {other}"
         else:
             value = ms(_latency(self._cells[best], metric))
-            said = f"{name} {self._doing} in {value} {MARKS[metric]}; {other} takes {times} as long"
+            said = f"{name} {self._doing} in {value} {AT[metric]}; {other} takes {times} as long"
         alike = [e for e in part if best in e.cells and e.word is Word.NO_DIFFERENCE]
         if alike:
             ids = [next(i for i in each.cells if i != best) for each in alike]
@@ -112,12 +121,6 @@ class _Part:
 def _latency(cell: CellResult, metric: str) -> float:
     value: float = getattr(cell.latency, metric)
     return value
-
-
-def _ends(each: Comparison) -> tuple[str, str]:
-    """Who is ahead in a pair that differs, and who behind."""
-    first, second = each.cells
-    return (second, first) if each.word is Word.FASTER else (first, second)
 
 
 def _times(each: Comparison, best: str, metric: str) -> tuple[float, float, float]:

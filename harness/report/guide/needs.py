@@ -179,7 +179,7 @@ def _after_work(cell: CellResult) -> str:
 def _last_knew(cell: CellResult) -> str:
     if cell.watched is None or not math.isfinite(cell.watched.last.p50):
         return ""
-    return f"{ms(cell.watched.last.p50)}"
+    return ms(cell.watched.last.p50)
 
 
 def _in_order(cell: CellResult) -> str:
