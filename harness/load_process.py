@@ -18,6 +18,11 @@ Progress = Callable[[float, float, int], None]
 """(seconds since the start, operations ended a second since the last time, failed so far)"""
 
 
+def soon() -> int:
+    """The instant, in CLOCK_MONOTONIC's ns, at which load may begin that is let go now."""
+    return time.monotonic_ns() + round(START_DELAY_S * 1e9)
+
+
 class TrialFailed(Exception):
     """A trial that left no samples, and why."""
 
@@ -31,9 +36,11 @@ class LoadProcess:
         self._spec: TrialSpec
 
     @classmethod
-    async def start(cls, rig: Rig, cpus: Sequence[int] | None = None) -> Self:
+    async def start(
+        cls, rig: Rig, cpus: Sequence[int] | None = None, name: str = "generator"
+    ) -> Self:
         """A fresh one, on `cpus` only where given. It imports its libraries meanwhile."""
-        return cls(rig, await rig.program("generator", ["harness.load"], cpus))
+        return cls(rig, await rig.program(name, ["harness.load"], cpus))
 
     async def open(self, spec: TrialSpec) -> None:
         """Tell it its trial and wait until its lanes are open. Raises TrialFailed."""
@@ -41,9 +48,10 @@ class LoadProcess:
         self.process.say(spec.to_line())
         await self._expect("ready", READY_LIMIT_S, None)
 
-    def send(self) -> int:
-        """Let the load begin in START_DELAY_S; returns the instant, in CLOCK_MONOTONIC's ns."""
-        began = time.monotonic_ns() + round(START_DELAY_S * 1e9)
+    def send(self, began: int | None = None) -> int:
+        """Let the load begin at an instant of CLOCK_MONOTONIC, in ns; without one in START_DELAY_S.
+        Returns it."""
+        began = soon() if began is None else began
         self.process.say(json.dumps({"event": "start", "at_ns": began}) + "\n")
         return began
 

@@ -138,6 +138,8 @@ class Plan:
     trials: tuple[Trial, ...]
     turns: int = 1
     """How often each trial is run: once, or once for each of two revisions."""
+    generators: int = 1
+    """Processes that each trial's schedule is dealt to."""
 
     @property
     def search(self) -> Search | None:

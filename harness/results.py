@@ -63,9 +63,25 @@ class Samples:
     meta: Mapping[str, Any]
     notes: Mapping[str, npt.NDArray[np.int32]] = field(default_factory=dict)
     """What a style counted for each operation: polls, attempts..."""
+    seq: Ints | None = None
+    """The operation's number; None where it is the row's."""
 
     def __len__(self) -> int:
         return len(self.planned)
+
+    @property
+    def numbers(self) -> Ints:
+        """The operation's number of each row."""
+        return np.arange(len(self), dtype=np.int64) if self.seq is None else self.seq
+
+    def rows(self, numbers: Ints) -> Ints:
+        """The row of each of these numbers; -1 where no operation has it."""
+        if self.seq is None or not len(self):
+            return np.where((numbers >= 0) & (numbers < len(self)), numbers, -1)
+        order = np.argsort(self.seq)
+        place = np.minimum(np.searchsorted(self.seq, numbers, sorter=order), len(self) - 1)
+        found = order[place]
+        return np.where(self.seq[found] == numbers, found, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +208,11 @@ def write_samples(path: Path, samples: Samples) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    order = np.argsort(samples.planned, kind="stable")
+    order = (
+        np.argsort(samples.planned, kind="stable")
+        if samples.seq is None
+        else np.lexsort((samples.seq, samples.planned))
+    )
 
     def instants(column: Ints) -> "pa.Array":
         values = column[order]
@@ -206,7 +226,7 @@ def write_samples(path: Path, samples: Samples) -> None:
     )
     outcome = _plain(samples.outcome[order], pa.int8())
     columns = {
-        "seq": _plain(order.astype(np.int64), pa.int64()),
+        "seq": _plain(samples.numbers[order], pa.int64()),
         "planned": _plain(samples.planned[order], pa.int64()),
         "sent": instants(samples.sent),
         "acked": instants(samples.acked),
@@ -238,7 +258,8 @@ def read_samples(path: Path) -> Samples:
             raise ValueError(f"{path}: not a trial of this program (no metadata)")
         meta = json.loads(raw)
         _check_format(path, meta)
-        table = file.read([name for name in schema.names if name != "seq"])
+        dealt = meta.get("parts", 1) > 1
+        table = file.read([name for name in schema.names if name != "seq" or dealt])
     # Each is let go when it has been turned, so that a column at a time is held twice.
     columns = dict(zip(table.column_names, table.columns, strict=True))
     del table
@@ -256,6 +277,7 @@ def read_samples(path: Path) -> Samples:
         return of_each
 
     return Samples(
+        seq=columns.pop("seq").to_numpy() if dealt else None,
         planned=instants("planned"),
         sent=instants("sent"),
         acked=instants("acked"),
@@ -358,6 +380,11 @@ def trial_path(folder: Path, cell: str, number: int) -> Path:
     return folder / "trials" / cell / f"{number}.parquet"
 
 
+def part_path(samples_path: Path, part: int) -> Path:
+    """Where the samples of one of a trial's generators are until all are put together."""
+    return samples_path.with_suffix(f".part-{part}.parquet")
+
+
 def sightings_path(samples_path: Path) -> Path:
     """Where the sightings of a trial are, by the path of its samples."""
     return samples_path.with_suffix(".sightings.parquet")
@@ -379,6 +406,11 @@ def open_run(folder: Path) -> Run:
         _rows(folder / "telemetry.parquet", marked=True),
         _rows(folder / "events.parquet"),
     )
+
+
+def generators_of(info: Mapping[str, Any]) -> int:
+    """How many generators each of a run's trials was dealt to, by its run.json."""
+    return int(info["placement"].get("generators", 1))
 
 
 def _run_info(folder: Path) -> dict[str, Any]:

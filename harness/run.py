@@ -115,7 +115,9 @@ async def _execute(
             stack.push_async_callback(_stop, parts, records[0].journal)
             for record in records:
                 _note_parts(record, parts)
-            placement = this_machine()
+            placement = this_machine(plan.generators)
+            if placement.words:
+                watch.said(placement.words)
             turns = [
                 _Turn(
                     record,
@@ -257,15 +259,16 @@ def _note_parts(record: Record, parts: Parts) -> None:
     record.note(parts={**before, **found})
 
 
-def surroundings(targets: Mapping[str, str]) -> dict[str, Any]:
+def surroundings(targets: Mapping[str, str], generators: int = 1) -> dict[str, Any]:
     """Where a run takes place, and against whose services, as in run.json."""
-    placement = this_machine()
+    placement = this_machine(generators)
     return {
         "environment": collect_environment(),
         "placement": {
             "generator": placement.generator,
             "server": placement.server,
             "shared": placement.shared,
+            "generators": placement.generators,
         },
         "targets": {style: redacted(address) for style, address in targets.items()},
     }
@@ -275,7 +278,7 @@ def _run_infos(
     plan: Plan, sides: Sequence[Side], targets: Mapping[str, str], command: list[str]
 ) -> list[dict[str, Any]]:
     """run.json of each side, as a run begins with it."""
-    around = surroundings(targets)
+    around = surroundings(targets, plan.generators)
     begun = {
         "format": results.FORMAT,
         "status": "running",

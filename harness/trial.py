@@ -14,9 +14,9 @@ from harness import results
 from harness.analysis.summary import noted_by_trial, observed
 from harness.analysis.trial import TrialResult, summarize_trial
 from harness.fault import Fault, prepare_fault
+from harness.generators import Generators
 from harness.journal import Journal
 from harness.load.messages import LoadSpec, OrderSpec, TrialSpec, WireSpec
-from harness.load_process import LoadProcess
 from harness.observe import telemetry
 from harness.plan import IDLE_S, Plan, Trial
 from harness.rig.authority import Certificates
@@ -95,8 +95,8 @@ class OneTrial:
     async def run(self) -> TrialResult:
         """What came of it. Raises TrialFailed or RigError when there are no samples."""
         async with contextlib.AsyncExitStack() as stack:
-            generator, served = await self._start(stack)
-            await self._load(generator, served)
+            generators, served = await self._start(stack)
+            await self._load(generators, served)
         result = read_result(self._setting, self._trial)
         assert result is not None
         self._setting.watch.trial_ended(self._trial, result)
@@ -108,18 +108,18 @@ class OneTrial:
         self._path = folder / "rehearsal.parquet"
         self._journal = Journal(folder)
         async with contextlib.AsyncExitStack() as stack:
-            generator, served = await self._start(stack)
+            generators, served = await self._start(stack)
             spec = replace(self._spec(served.address), warm_up_s=0.0, duration_s=seconds)
-            await generator.open(spec)
-            generator.send()
-            await generator.drained()
-            await generator.finish(await self._drain(served, folder))
+            await generators.open(spec)
+            generators.send()
+            await generators.drained()
+            await generators.finish(await self._drain(served, folder))
 
-    async def _start(self, stack: contextlib.AsyncExitStack) -> tuple[LoadProcess, _Served]:
-        # It imports its libraries while the server does, on another processor.
-        generator = await LoadProcess.start(self._rig, self._setting.placement.generator)
-        stack.push_async_callback(self._end, generator.process)
-        return generator, await self._serve(stack)
+    async def _start(self, stack: contextlib.AsyncExitStack) -> tuple[Generators, _Served]:
+        # They import their libraries while the server does, on another processor.
+        placement = self._setting.placement
+        generators = await Generators.start(self._rig, placement, stack, self._end)
+        return generators, await self._serve(stack)
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> _Served:
         """Start what the generator talks to."""
@@ -239,24 +239,24 @@ class OneTrial:
         if not self._hurried and (said := await server.process.hear()) is not None:
             self._journal.event("server_stopped", json.dumps(said), self._trial)
 
-    async def _load(self, generator: LoadProcess, served: _Served) -> None:
+    async def _load(self, generators: Generators, served: _Served) -> None:
         self._journal.sample(self._trial, served.pids, "before_open")
         for pid in served.pids.values():
             telemetry.forget_peak(pid)
-        await generator.open(self._spec(served.address))
-        pids = {**served.pids, **self._stores(), "generator": generator.process.pid}
+        await generators.open(self._spec(served.address))
+        pids = {**served.pids, **self._stores(), **generators.pids}
         frozen = self._setting.parts.frozen_pids
         sampler = Sampler(self._journal, self._trial, pids, frozen)
         if self._journal.first(self._trial):
             await sampler.rest(IDLE_S)
         fault = await self._prepare_fault(served)
-        began = generator.send()
+        began = generators.send()
         self._journal.event("trial_started", str(began), self._trial)
         watching = [asyncio.create_task(sampler.watch(began, *self._window(began)))]
         if fault is not None:
             watching.append(asyncio.create_task(fault.happen(began)))
         try:
-            await generator.drained(self._setting.watch.trial_progress)
+            await generators.drained(self._setting.watch.trial_progress)
             await asyncio.gather(*watching)
         finally:
             for task in watching:
@@ -264,7 +264,7 @@ class OneTrial:
             await asyncio.gather(*watching, return_exceptions=True)
         files = await self._drain(served, self._path.parent)
         try:
-            await generator.finish(files)
+            await generators.finish(files)
         finally:
             for file in files:
                 file.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ def prepare_resumed(
     """The plan of the run in a folder, which may go on; mistakes go to `problems`. `given`: what
     the user gave that a run which goes on already has."""
     from harness.record import being_written
-    from harness.results import open_run
+    from harness.results import generators_of, open_run
 
     problems += [f"{name}: the run that goes on has its own; take it out" for name in given]
     where = f"--resume: {folder}"
@@ -34,6 +35,7 @@ def prepare_resumed(
     problems += [f"{where}: {words}" for words in _changes(info, targets)]
     try:
         plan = make_plan(resolved_scenario(info["scenario"]))
+        plan = replace(plan, generators=generators_of(info))
     except BadInput as error:
         problems += [f"{where}: {problem}" for problem in error.problems]
         return None
@@ -48,10 +50,12 @@ def prepare_resumed(
 def _changes(info: Mapping[str, Any], targets: Mapping[str, str]) -> list[str]:
     """What is not as it was when a run began, so that its trials would not be of one kind."""
     from harness.analysis.sameness import machine_differences, software_differences
+    from harness.results import generators_of
     from harness.run import surroundings
 
     # As it would be in run.json: JSON has lists, and no tuples.
-    now = {**json.loads(json.dumps(surroundings(targets))), "parts": {}}
+    around = surroundings(targets, generators_of(info))
+    now = {**json.loads(json.dumps(around)), "parts": {}}
     # Which brokers and stores there are is seen when they have started.
     then = {**info, "parts": {}}
     changed = [run["environment"].get("project", {}).get("changed") for run in (then, now)]

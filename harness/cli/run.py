@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clients import catalog
 from harness.cli.addresses import add_addresses, given_addresses
+from harness.cli.dealing import dealt
 from harness.cli.gating import NOT_MET, add_gate, fitting, given_gate, judge_gate
 from harness.cli.indexing import keep_index
 from harness.cli.interleaving import revision_problems, side_folders, sides_of
@@ -100,6 +101,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{broker}-nodes", metavar="N", type=number, help=f"nodes of a {broker}: 1 or 3"
         )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=number,
+        help="deal each trial's schedule to N generator processes (default: 1)",
+    )
     parser.add_argument(
         "--thorough", action="store_true", help="what the scenario has under [thorough]: curves"
     )
@@ -209,7 +216,7 @@ def prepare(options: argparse.Namespace) -> Task:
         plan, folders = _planned(options, problems)
         targets = _targets(options.target, plan, problems)
     else:
-        own = [*OVERRIDES, "thorough", "out", "interleave"]
+        own = [*OVERRIDES, "workers", "thorough", "out", "interleave"]
         given = given_options(options, own) + ([options.scenario] if options.scenario else [])
         targets = _targets(options.target, None, problems)
         plan = prepare_resumed(options.resume, given, targets, problems)
@@ -250,6 +257,8 @@ def _planned(
         if plan is not None and plan.search is not None:
             problems.append("--interleave: a search goes by what it sees of one; run it twice")
         plan = None if plan is None else replace(plan, turns=2)
+    if plan is not None and options.workers is not None:
+        plan = dealt(plan, options.workers, problems)
     for each in folders:
         problems += taken(each)
     return plan, folders

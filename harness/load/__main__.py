@@ -20,6 +20,7 @@ import uvloop
 from clients.base import Driver, DriverError, Ingests, Places, Poll, Watches, Wire, Works
 from harness.load.consumption import conclude, read_rows
 from harness.load.contexts import Contexts
+from harness.load.dealing import Share
 from harness.load.floor import Floor, raise_descriptor_limit, receiving_floor
 from harness.load.generator import Generator, Perform
 from harness.load.lanes import Hold, Lanes
@@ -105,7 +106,7 @@ async def report_progress(recorder: Recorder, outbox: Outbox | None, began_ns: i
 async def run_trial(spec: TrialSpec) -> None:
     """Open, wait for the start, send, and leave the samples on disk."""
     start, close = listen(asyncio.get_running_loop())
-    load = spec.load
+    load, share = spec.load, Share(spec.part, spec.parts)
     book = OrderBook(spec.order, spec.key_prefix, spec.seed, spec.block)
     contexts = Contexts.fresh(spec.request_ids, spec.trace is not None)
     length_s = spec.warm_up_s + spec.duration_s
@@ -113,19 +114,23 @@ async def run_trial(spec: TrialSpec) -> None:
     offsets = (
         None
         if load.model == "closed"
-        else planned_instants(load, length_s, spec.seed, spec.block, spec.warm_up_s, recorded)
+        else share.of(
+            planned_instants(load, length_s, spec.seed, spec.block, spec.warm_up_s, recorded)
+        )
     )
+    users = None if load.users is None else share.amount(load.users)
+    in_flight = share.amount(spec.in_flight)
     driver = driver_named(spec.driver)
-    connections = min(spec.connections, spec.in_flight)
-    recorder = Recorder(offsets, spec.key_prefix)
+    connections = min(share.amount(spec.connections), in_flight)
+    recorder = Recorder(offsets, spec.key_prefix, share)
     floor: Floor | None = None
     outbox: Outbox | None = None
-    raise_descriptor_limit(2 * (spec.in_flight + spec.subscribers) + SPARE_DESCRIPTORS)
+    raise_descriptor_limit(2 * (in_flight + spec.subscribers) + SPARE_DESCRIPTORS)
     try:
         if spec.subscribers:
             floor = receiving_floor(spec.subscribers)
         if spec.operation == "ingest":
-            outbox = Outbox(recorder, load.users or spec.in_flight, spec.timeout_s)
+            outbox = Outbox(recorder, users or in_flight, spec.timeout_s)
         async with asyncio.timeout(OPEN_LIMIT_S):
             await driver.open(spec.target, connections, outbox or recorder, wire_of(spec.wire))
         perform = await performing(spec, driver, book, contexts, recorder, connections)
@@ -138,7 +143,7 @@ async def run_trial(spec: TrialSpec) -> None:
     generator: Generator | Producing
     if outbox is None:
         assert perform is not None
-        generator = Generator(perform, lanes, recorder, spec.in_flight, spec.timeout_s)
+        generator = Generator(perform, lanes, recorder, in_flight, spec.timeout_s)
     else:
         assert isinstance(driver, Ingests)
         generator = Producing(driver, book, contexts, recorder, outbox, spec.keys)
@@ -153,12 +158,12 @@ async def run_trial(spec: TrialSpec) -> None:
     window = (began + round(spec.warm_up_s * 1e9), began + round(length_s * 1e9))
     memory, cpu = peak_bytes(), time.process_time_ns()
     progress = asyncio.create_task(report_progress(recorder, outbox, began))
-    if load.users is not None:
+    if users is not None:
         await asyncio.sleep(max(0.0, (began - time.monotonic_ns()) / 1e9))
         if isinstance(generator, Producing):
             await generator.closed_loop(window[1])
         else:
-            await generator.closed_loop(load.users, load.think_s, window[1])
+            await generator.closed_loop(users, load.think_s, window[1])
     else:
         await generator.open_loop()
     progress.cancel()
@@ -183,7 +188,8 @@ async def run_trial(spec: TrialSpec) -> None:
         "trial": spec.trial,
         "block": spec.block,
         "seed": spec.seed,
-        "part": 0,
+        "part": share.part,
+        "parts": share.parts,
         "window": window,
         "health": health,
     }

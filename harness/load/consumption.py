@@ -48,7 +48,7 @@ def _rows_of(path: Path) -> npt.NDArray[np.void]:
 def conclude(
     recorder: Recorder, arrivals: Arrivals, producer: int, acknowledges: bool, timeout_s: float
 ) -> None:
-    """Give every message that was sent its end: `done` when it was acknowledged, where that is
+    """Give every own message that was sent its end: `done` when it was acknowledged, where that is
     done at all, and processed by a consumer, both within `timeout_s` seconds; else a timeout, or
     the failure that its producer saw."""
     count = recorder.count
@@ -57,12 +57,13 @@ def conclude(
     processed = np.frombuffer(recorder.processed, np.int64, count)
     done = np.frombuffer(recorder.done, np.int64, count)
     outcome = np.frombuffer(recorder.outcome, np.int8, count)
-    known = (arrivals.sequence >= 0) & (arrivals.sequence < count)
+    rows = recorder.share.rows(arrivals.sequence)
+    known = (rows >= 0) & (rows < count)
     ours = arrivals.intact & (arrivals.producer == producer) & known
-    sequence, at = arrivals.sequence[ours], arrivals.at[ours]
+    row, at = rows[ours], arrivals.at[ours]
     # Backwards in time, so that the first arrival of each is what stays.
     backwards = np.argsort(at, kind="stable")[::-1]
-    processed[sequence[backwards]] = at[backwards]
+    processed[row[backwards]] = at[backwards]
     undecided = (sent != 0) & (outcome < 0)
     both = undecided & (processed != 0) & ((acked != 0) | (not acknowledges))
     done[both] = np.maximum(acked, processed)[both]

@@ -21,6 +21,7 @@ Perform = Callable[[int, Hold], Awaitable[int]]
 
 class Generator:
     """The in-flight window, its timeouts and its record; `open_loop` and `closed_loop` drive it.
+    It goes by the recorder's rows; what performs an operation is told its number in the whole.
 
     A timeout counts from `sent`. One sweep over the window looks for operations that are past it,
     so an operation costs no timer; whether an answer came in time is judged by its own instant,
@@ -33,6 +34,7 @@ class Generator:
         self._perform = perform
         self._lanes = lanes
         self._recorder = recorder
+        self._number = recorder.share.number
         self._in_flight = in_flight
         self._timeout_ns = round(timeout_s * 1e9)
         self._open: dict[int, asyncio.Task[None]] = {}
@@ -57,17 +59,17 @@ class Generator:
         def due() -> None:
             nonlocal following
             now = clock()
-            number = following
-            while number < count and planned[number] <= now:
+            row = following
+            while row < count and planned[row] <= now:
                 if len(window) >= limit:
-                    recorder.drop(number)
+                    recorder.drop(row)
                 else:
-                    window[number] = create_task(operate(number))
-                number += 1
-            following = number
-            if number < count:
+                    window[row] = create_task(operate(row))
+                row += 1
+            following = row
+            if row < count:
                 # Behind the tasks: what is due is sent before the next is thought of.
-                call_soon(pacer.arm, planned[number])
+                call_soon(pacer.arm, planned[row])
             elif not all_sent.done():
                 pacer.close()
                 all_sent.set_result(None)
@@ -99,50 +101,50 @@ class Generator:
         task = asyncio.current_task()
         assert task is not None
         while (ready := clock()) < until_ns:
-            number = add(ready)
-            window[number] = task
+            row = add(ready)
+            window[row] = task
             before = task.cancelling()
-            await self._operate(number)
+            await self._operate(row)
             while task.cancelling() > before:
                 task.uncancel()
             # An operation that ended without waiting would otherwise keep the loop to itself.
             await asyncio.sleep(think_s)
 
-    async def _operate(self, number: int) -> None:
+    async def _operate(self, row: int) -> None:
         recorder = self._recorder
         hold = self._lanes.hold()
-        recorder.lane[number] = hold.lane
-        recorder.sent[number] = sent = time.monotonic_ns()
+        recorder.lane[row] = hold.lane
+        recorder.sent[row] = sent = time.monotonic_ns()
         try:
-            processed = await self._perform(number, hold)
+            processed = await self._perform(self._number(row), hold)
             done = time.monotonic_ns()
             if done - sent > self._timeout_ns:
-                recorder.time_out(number, done)
+                recorder.time_out(row, done)
             else:
-                recorder.finish(number, processed, done)
+                recorder.finish(row, processed, done)
         except asyncio.CancelledError:
-            recorder.time_out(number)
-            if number not in self._expired:
+            recorder.time_out(row)
+            if row not in self._expired:
                 raise
-            self._expired.remove(number)
+            self._expired.remove(row)
         except DriverError as error:
-            recorder.fail(number, error)
+            recorder.fail(row, error)
         except Exception as error:
             log.exception("driver failed in an unforeseen way")
-            recorder.fail(number, DriverError(Failure.PROTOCOL, f"{type(error).__name__}: {error}"))
+            recorder.fail(row, DriverError(Failure.PROTOCOL, f"{type(error).__name__}: {error}"))
         finally:
             hold.release()
-            del self._open[number]
+            del self._open[row]
 
     def _expire(self, now: int) -> None:
         oldest = now - self._timeout_ns
         sent, expired = self._recorder.sent, self._expired
-        for number, task in self._open.items():
-            if sent[number] > oldest:
+        for row, task in self._open.items():
+            if sent[row] > oldest:
                 break
             # 0: its task has not run yet, so it has not been sent.
-            if sent[number] and number not in expired:
-                expired.add(number)
+            if sent[row] and row not in expired:
+                expired.add(row)
                 task.cancel()
 
     async def _drain(self) -> None:

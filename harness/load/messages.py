@@ -93,6 +93,10 @@ class TrialSpec:
     """Whether answers hold the order's price, which is checked; not those of a null server."""
     trace: str | None = None
     """Where spans go: a file or an OTLP address."""
+    part: int = 0
+    """Which of `parts` generators this one is, from 0. All else here is of the whole trial, and
+    each takes its share of it (harness.load.dealing)."""
+    parts: int = 1
 
     def to_line(self) -> str:
         """As one JSON line."""

@@ -11,7 +11,7 @@ from orders.model import Update
 
 
 class Outbox:
-    """The sink of a driver that ingests. Its columns are the recorder's.
+    """The sink of a driver that ingests. Its columns are the recorder's, and so are its rows.
 
     A message is settled when it is acknowledged, has left where nobody acknowledges, has failed, or
     its timeout has passed. Drivers may tell of it from a thread of their own, one at a time.
@@ -20,6 +20,7 @@ class Outbox:
     def __init__(self, recorder: Recorder, window: int, timeout_s: float) -> None:
         """`window`: messages that may be unsettled at a time."""
         self._recorder = recorder
+        self._row = recorder.share.row
         self.window = window
         self._timeout_ns = round(timeout_s * 1e9)
         self._loop = asyncio.get_running_loop()
@@ -47,7 +48,7 @@ class Outbox:
         return self.window - self.outstanding
 
     def send(self, first: int, count: int) -> None:
-        """Messages number `first` to `first + count - 1` are handed to the driver now."""
+        """The messages in rows `first` to `first + count - 1` are handed to the driver now."""
         now = array("q", [time.monotonic_ns()])
         self._recorder.sent[first : first + count] = now * count
         self._settled.extend(bytes(first + count - len(self._settled)))
@@ -55,8 +56,8 @@ class Outbox:
 
     def drop(self, first: int, count: int) -> None:
         """There was no room for these at their planned instants."""
-        for number in range(first, first + count):
-            self._recorder.drop(number)
+        for row in range(first, first + count):
+            self._recorder.drop(row)
         self._settled.extend(b"\1" * (first + count - len(self._settled)))
 
     async def have(self, room: int) -> None:
@@ -76,21 +77,23 @@ class Outbox:
         self, operation: int, milestone: Milestone, instant_ns: int, origin: str = ""
     ) -> None:
         """See Sink.arrived."""
-        if not 0 <= operation < len(self._settled):
+        row = self._row(operation)
+        if not 0 <= row < len(self._settled):
             self._recorder.stray += 1
             return
         if milestone is Milestone.ACKED:
             acked = self._recorder.acked
-            if acked[operation]:
+            if acked[row]:
                 self._recorder.stray += 1
                 return
-            acked[operation] = instant_ns
-        self._settle(operation)
+            acked[row] = instant_ns
+        self._settle(row)
 
     def failed(self, operation: int, error: DriverError) -> None:
         """See Sink.failed."""
-        if 0 <= operation < len(self._settled) and self._settle(operation):
-            self._recorder.fail(operation, error)
+        row = self._row(operation)
+        if 0 <= row < len(self._settled) and self._settle(row):
+            self._recorder.fail(row, error)
         else:
             self._recorder.stray += 1
 
@@ -113,12 +116,12 @@ class Outbox:
                 self._settle(self._oldest)
             self._oldest += 1
 
-    def _settle(self, operation: int) -> bool:
+    def _settle(self, row: int) -> bool:
         """Whether it was not settled before."""
         with self._lock:
-            if self._settled[operation]:
+            if self._settled[row]:
                 return False
-            self._settled[operation] = 1
+            self._settled[row] = 1
             self._settled_count += 1
         waiting = self._waiting
         if waiting is not None and self.outstanding <= self._wanted:

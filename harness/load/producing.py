@@ -17,7 +17,8 @@ BATCH = 500
 
 
 class Producing:
-    """One producer. Message number n is about key n % keys, so that there is an order to be kept.
+    """One producer. Message number n of the whole is about key n % keys, so that there is an order
+    to be kept.
 
     Messages go to the driver in batches, one batch after the other: what is due when the driver is
     ready for more. They cost no task each, and nothing waits for an answer but the window.
@@ -52,23 +53,23 @@ class Producing:
         pacer = sharpest_alarm(loop, due.set)
         self.pacer_name = pacer.name
         self.sweep.start()
-        number = 0
+        row = 0
         try:
-            while number < count:
+            while row < count:
                 now = time.monotonic_ns()
-                end = number
+                end = row
                 while end < count and planned[end] <= now:
                     end += 1
-                if end == number:
+                if end == row:
                     due.clear()
-                    pacer.arm(planned[number])
+                    pacer.arm(planned[row])
                     await due.wait()
                     continue
-                while number < end and (room := outbox.room) > 0:
-                    number = await self._submit(number, min(end - number, room))
+                while row < end and (room := outbox.room) > 0:
+                    row = await self._submit(row, min(end - row, room))
                     await asyncio.sleep(0)
-                outbox.drop(number, end - number)
-                number = end
+                outbox.drop(row, end - row)
+                row = end
             await outbox.empty()
         finally:
             pacer.close()
@@ -98,13 +99,13 @@ class Producing:
             self.sweep.stop()
 
     async def _submit(self, first: int, count: int) -> int:
-        """Hand over messages, BATCH at most; returns the number of the one after them."""
+        """Hand over messages, BATCH at most; returns the row of the one after them."""
         end = first + min(count, BATCH)
         book, contexts, keys = self._book, self._contexts, self._keys
-        of_key = len(keys)
+        of_key, number = len(keys), self._recorder.share.number
         batch: list[tuple[Order, Call]] = [
             (book.order(n), Call(n, contexts.of(n), None, keys[n % of_key]))
-            for n in range(first, end)
+            for n in map(number, range(first, end))
         ]
         self._outbox.send(first, end - first)
         await self._driver.submit(batch)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clients.base import DriverError, Milestone
+from harness.load.dealing import WHOLE, Share
 from harness.load.sightings import SightingLog
 from harness.results import DONE, DROPPED, OUTCOMES, TIMEOUT, Samples
 
@@ -17,14 +18,21 @@ MAX_DETAILS = 20
 
 
 class Recorder:
-    """The sink and the memory of one trial. Columns are indexed by the operation's number.
+    """The sink and the memory of one trial, or of a share of it. Columns have a row for each own
+    operation; a driver knows operations by their numbers in the whole (harness.load.dealing).
 
     An instant that did not happen is 0; an operation that has not ended has outcome -1.
     """
 
-    def __init__(self, planned: npt.NDArray[np.int64] | None = None, key_prefix: str = "") -> None:
+    def __init__(
+        self,
+        planned: npt.NDArray[np.int64] | None = None,
+        key_prefix: str = "",
+        share: Share = WHOLE,
+    ) -> None:
         """With `planned` (absolute nanoseconds) its rows exist from the start; without, each
         operation is added when its user is ready. See SightingLog for `key_prefix`."""
+        self.share = share
         self.sightings = SightingLog(key_prefix)
         self.saw = self.sightings.saw
         self._notes: dict[str, array[int]] = {}
@@ -52,16 +60,16 @@ class Recorder:
         self.outcome.extend(array("b", [_OPEN]) * by)
 
     def add(self, planned_ns: int) -> int:
-        """A further operation, planned now; returns its number."""
-        number = self.count
-        if number == len(self.sent):
-            self._grow(number)
+        """A further operation, planned now; returns its row."""
+        row = self.count
+        if row == len(self.sent):
+            self._grow(row)
         self.planned.append(planned_ns)
-        self.count = number + 1
-        return number
+        self.count = row + 1
+        return row
 
     def add_many(self, planned_ns: int, more: int) -> int:
-        """Further operations, all planned now; returns the first one's number."""
+        """Further operations, all planned now; returns the first one's row."""
         first = self.count
         while first + more > len(self.sent):
             self._grow(len(self.sent))
@@ -69,29 +77,29 @@ class Recorder:
         self.count = first + more
         return first
 
-    def drop(self, operation: int) -> None:
+    def drop(self, row: int) -> None:
         """The window was full at its planned instant."""
-        self.outcome[operation] = DROPPED
+        self.outcome[row] = DROPPED
         self.ended += 1
         self.not_done += 1
 
-    def finish(self, operation: int, processed_ns: int, done_ns: int) -> None:
+    def finish(self, row: int, processed_ns: int, done_ns: int) -> None:
         """The right answer came in time."""
-        self.processed[operation] = processed_ns
-        self.done[operation] = done_ns
-        self.outcome[operation] = DONE
+        self.processed[row] = processed_ns
+        self.done[row] = done_ns
+        self.outcome[row] = DONE
         self.ended += 1
 
-    def time_out(self, operation: int, done_ns: int = 0) -> None:
+    def time_out(self, row: int, done_ns: int = 0) -> None:
         """No answer in time; `done_ns` where it is known to have come too late."""
-        self.done[operation] = done_ns
-        self.outcome[operation] = TIMEOUT
+        self.done[row] = done_ns
+        self.outcome[row] = TIMEOUT
         self.ended += 1
         self.not_done += 1
 
-    def fail(self, operation: int, error: DriverError) -> None:
+    def fail(self, row: int, error: DriverError) -> None:
         """The operation failed; the first texts of each kind are kept, and all are counted."""
-        self.outcome[operation] = _CODE[error.failure]
+        self.outcome[row] = _CODE[error.failure]
         self.ended += 1
         self.not_done += 1
         detail = (str(error.failure), error.detail[:200])
@@ -105,16 +113,13 @@ class Recorder:
     ) -> None:
         """See Sink.arrived. A result after the timeout is late; any other that nobody waits for is
         counted as stray."""
-        if not 0 <= operation < self.count:
+        row = self.share.row(operation)
+        if not 0 <= row < self.count:
             self.stray += 1
-        elif milestone is Milestone.ACKED and self.acked[operation] == 0:
-            self.acked[operation] = instant_ns
-        elif (
-            milestone is Milestone.DONE
-            and self.outcome[operation] == TIMEOUT
-            and self.done[operation] == 0
-        ):
-            self.done[operation] = instant_ns
+        elif milestone is Milestone.ACKED and self.acked[row] == 0:
+            self.acked[row] = instant_ns
+        elif milestone is Milestone.DONE and self.outcome[row] == TIMEOUT and self.done[row] == 0:
+            self.done[row] = instant_ns
         else:
             self.stray += 1
 
@@ -124,12 +129,13 @@ class Recorder:
 
     def noted(self, operation: int, name: str, by: int = 1) -> None:
         """See Sink.noted."""
+        row = self.share.row(operation)
         column = self._notes.get(name)
         if column is None:
             column = self._notes[name] = array("i", bytes(4 * len(self.sent)))
-        if operation >= len(column):
+        if row >= len(column):
             column.frombytes(bytes(4 * (len(self.sent) - len(column))))
-        column[operation] += by
+        column[row] += by
 
     def samples(self, window: tuple[int, int], meta: dict[str, object]) -> Samples:
         """Everything, with `window` (start and end, nanoseconds) marking the measured rows.
@@ -141,7 +147,9 @@ class Recorder:
         outcome = np.frombuffer(self.outcome, np.int8, count)
         if (outcome == _OPEN).any():
             raise RuntimeError(f"{(outcome == _OPEN).sum()} operations have no outcome")
+        rows = np.arange(count, dtype=np.int64)
         return Samples(
+            seq=None if self.share.parts == 1 else self.share.numbers(rows),
             planned=planned,
             sent=np.frombuffer(self.sent, np.int64, count),
             acked=np.frombuffer(self.acked, np.int64, count),
@@ -149,7 +157,7 @@ class Recorder:
             done=np.frombuffer(self.done, np.int64, count),
             outcome=outcome,
             measured=(planned >= window[0]) & (planned < window[1]),
-            lane=np.frombuffer(self.lane, np.int32, count),
+            lane=self.share.numbers(np.frombuffer(self.lane, np.int32, count)),
             notes={name: _padded(column, count) for name, column in self._notes.items()},
             meta=meta,
         )

@@ -68,7 +68,8 @@ def client_spans(
         samples.outcome.tolist(),
         strict=True,
     )
-    for operation, (planned, sent, acked, processed, done, lane, outcome) in enumerate(rows):
+    numbered = zip(samples.numbers.tolist(), rows, strict=True)
+    for operation, (planned, sent, acked, processed, done, lane, outcome) in numbered:
         reached = [("sent", sent), ("acked", acked), ("processed", processed)]
         end = done or (sent + timeout_ns if outcome == TIMEOUT else max(planned, sent, acked))
         yield ReadableSpan(

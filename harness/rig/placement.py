@@ -9,7 +9,9 @@ class Placement:
     """Processors of each part; None leaves a part where the system puts it."""
 
     generator: tuple[int, ...] | None
+    """Those of all generators; each has one of them."""
     server: tuple[int, ...] | None
+    generators: int = 1
 
     @property
     def shared(self) -> bool:
@@ -18,21 +20,38 @@ class Placement:
             return True
         return bool(set(self.generator) & set(self.server))
 
+    def of_generator(self, part: int) -> tuple[int, ...] | None:
+        """The processor of one generator, from 0; they take them in turn."""
+        return None if self.generator is None else (self.generator[part % len(self.generator)],)
 
-def place_on(cpus: list[int]) -> Placement:
-    """Two or three processors: the server on the last, the generator on the first, with the
-    harness, which sleeps. More: the harness keeps the first and each has one of its own. One: all
-    share it."""
+    @property
+    def words(self) -> str:
+        """What is to be said of several generators; empty for one."""
+        if self.generators == 1:
+            return ""
+        if self.generator is None:
+            return f"{self.generators} generators, where the system puts them"
+        own = len(self.generator)
+        where = f"{'processor' if own == 1 else 'processors'} {', '.join(map(str, self.generator))}"
+        if own >= self.generators:
+            return f"{self.generators} generators on {where}"
+        return f"{self.generators} generators share {where}: they send no more than {own} could"
+
+
+def place_on(cpus: list[int], generators: int = 1) -> Placement:
+    """Two or three processors: the server on the last, the generators on the first, with the
+    harness, which sleeps. More: the harness keeps the first, the server has the last, and each
+    generator one in between, as far as there are so many. One: all share it."""
     match len(cpus):
         case 0 | 1:
-            return Placement(None, None)
+            return Placement(None, None, generators)
         case 2 | 3:
-            return Placement((cpus[0],), (cpus[-1],))
-    return Placement((cpus[1],), (cpus[-1],))
+            return Placement((cpus[0],), (cpus[-1],), generators)
+    return Placement(tuple(cpus[1:-1][:generators]), (cpus[-1],), generators)
 
 
-def this_machine() -> Placement:
+def this_machine(generators: int = 1) -> Placement:
     """The placement on the processors that this process may use."""
     if not hasattr(os, "sched_getaffinity"):
-        return Placement(None, None)
-    return place_on(sorted(os.sched_getaffinity(0)))
+        return Placement(None, None, generators)
+    return place_on(sorted(os.sched_getaffinity(0)), generators)

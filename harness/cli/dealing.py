@@ -1,0 +1,49 @@
+"""`--workers`: each trial's schedule is dealt to several generators."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from harness.condition import counted
+from harness.plan import Plan
+
+
+def dealt(plan: Plan, workers: Any, problems: list[str]) -> Plan | None:
+    """The plan with so many generators; what cannot be dealt to them goes to `problems`."""
+    if not isinstance(workers, int) or workers < 1:
+        problems.append(f"--workers: {workers!r} is no whole number of 1 or more")
+        return None
+    if workers > 1:
+        problems += [f"--workers: {said}" for said in _undealable(plan, workers)]
+    return replace(plan, generators=workers)
+
+
+def _undealable(plan: Plan, workers: int) -> Iterator[str]:
+    """Every generator needs one of each thing that is dealt; and what ends in one place, or has an
+    order, cannot be spread over several."""
+    scenario = plan.scenario
+    if scenario.operation == "watch":
+        yield (
+            "watch is not dealt: an operation ends when the last subscriber has seen it, and all of"
+            " them are in one generator; take --workers out"
+        )
+    connection = scenario.connection
+    users = [cell.load.users for cell in plan.cells if cell.load.users is not None]
+    amounts = {
+        "connection.connections": connection.connections,
+        "connection.in_flight": connection.in_flight,
+        "load.users": min(users, default=workers),
+    }
+    for key, least in amounts.items():
+        if least < workers:
+            yield (
+                f"{key} = {least} cannot be dealt to {workers} generators, each of which needs one;"
+                f" raise it, or --workers {least}"
+            )
+    keys = scenario.ingest.keys
+    if scenario.operation == "ingest" and keys % workers:
+        yield (
+            f"ingest.keys = {keys} cannot be dealt evenly to {workers} generators: messages with"
+            " one key are in order only where one producer sends them all; take"
+            f" {counted(keys - keys % workers or workers, 'key')}, or another --workers"
+        )

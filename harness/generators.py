@@ -1,0 +1,115 @@
+"""The generators of one trial: one process, or several that one schedule is dealt to."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from harness import merging
+from harness.load.messages import TrialSpec
+from harness.load_process import LoadProcess, Progress, TrialFailed, soon
+from harness.results import part_path
+from harness.rig.parts import numbered
+from harness.rig.placement import Placement
+from harness.rig.process import Process, Rig
+
+ROLE = "generator"
+T = TypeVar("T")
+
+
+class Generators:
+    """As a LoadProcess: `start`, `open`, `send`, `drained`, `finish` in this order. What fails in
+    one of several is told with its number."""
+
+    def __init__(self, processes: Sequence[LoadProcess]) -> None:
+        self._all = list(processes)
+        self._path: Path
+
+    @classmethod
+    async def start(
+        cls,
+        rig: Rig,
+        placement: Placement,
+        stack: contextlib.AsyncExitStack,
+        end: Callable[[Process], Awaitable[None]],
+    ) -> "Generators":
+        """Fresh ones; each is given to `end` when the stack unwinds."""
+        processes = []
+        for part, name in enumerate(numbered(ROLE, range(placement.generators))):
+            each = await LoadProcess.start(rig, placement.of_generator(part), name)
+            stack.push_async_callback(end, each.process)
+            processes.append(each)
+        return cls(processes)
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """By role: `generator`, `generator.2`..."""
+        return numbered(ROLE, [each.process.pid for each in self._all])
+
+    async def open(self, spec: TrialSpec) -> None:
+        """See LoadProcess.open; `spec` is of the whole. Raises TrialFailed."""
+        self._path, parts = Path(spec.samples_path), len(self._all)
+        specs = [spec]
+        if parts > 1:
+            specs = [
+                replace(spec, part=n, parts=parts, samples_path=str(part_path(self._path, n)))
+                for n in range(parts)
+            ]
+        await self._together([each.open(s) for each, s in zip(self._all, specs, strict=True)])
+
+    def send(self) -> int:
+        """Let all begin at one instant, which it returns; see LoadProcess.send."""
+        began = soon()
+        for each in self._all:
+            each.send(began)
+        return began
+
+    async def drained(self, progress: Progress | None = None) -> None:
+        """Wait until every operation of all has ended. Raises TrialFailed."""
+        rates, failed = [0.0] * len(self._all), [0] * len(self._all)
+
+        def told(part: int) -> Progress:
+            def tell(elapsed: float, rate: float, bad: int) -> None:
+                rates[part], failed[part] = rate, bad
+                if progress is not None and part == 0:
+                    progress(elapsed, sum(rates), sum(failed))
+
+            return tell
+
+        await self._together([each.drained(told(part)) for part, each in enumerate(self._all)])
+
+    async def finish(self, arrivals: Sequence[Path] = ()) -> None:
+        """Let all close their connections, and put their samples together. Raises TrialFailed."""
+        parts = len(self._all)
+        try:
+            await self._together([each.finish(arrivals) for each in self._all])
+        except BaseException:
+            if parts > 1:
+                merging.forget(self._path, parts)
+            raise
+        if parts == 1:
+            return
+        try:
+            await asyncio.to_thread(merging.merge, self._path, parts)
+        except (OSError, ValueError, merging.Unlike) as error:
+            raise TrialFailed(f"the generators' parts do not fit together: {error}") from None
+
+    async def _together(self, waiting: Sequence[Awaitable[T]]) -> list[T]:
+        """What all return; the first failure ends the waiting for the others."""
+        tasks = [asyncio.create_task(self._named(n, each)) for n, each in enumerate(waiting, 1)]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _named(self, number: int, waiting: Awaitable[T]) -> T:
+        try:
+            return await waiting
+        except TrialFailed as error:
+            if len(self._all) == 1:
+                raise
+            raise TrialFailed(f"generator {number} of {len(self._all)}: {error}") from None
