@@ -74,13 +74,14 @@ class Wire:
 
     `codec` is a name of protos.codecs, empty for the style's own. `ca` is a PEM file to trust, None
     for the system's; whether to encrypt is in the target's scheme. `compression` is the protocol's
-    own, both ways.
+    own, both ways. `part` tells generators apart that share a trial, from 0.
     """
 
     codec: str = ""
     ca: str | None = None
     compression: bool = False
     poll: Poll = Poll()
+    part: int = 0
 
     def codec_or(self, own: Codec) -> Codec:
         """The codec to use by a style whose own is `own`."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import zlib
 from collections.abc import Mapping
 
 from clients.base import DriverError, Failure, Milestone, Sink
@@ -23,6 +24,12 @@ def address_of(target: str) -> BrokerAddress:
         return read_kafka(target)
     except ValueError as error:
         raise DriverError(Failure.PROTOCOL, str(error)) from None
+
+
+def reply_partition(address: BrokerAddress, partitions: int, part: int) -> int:
+    """Which of the topic of replies a generator reads: another one in another trial, and its own
+    where there are enough for all `part`s of a trial."""
+    return (zlib.crc32(address.namespace.encode()) + part) % partitions
 
 
 def missing_topics(names: set[str]) -> DriverError:

@@ -6,7 +6,6 @@ whatever codec orders have.
 
 import asyncio
 import contextlib
-import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -24,6 +23,7 @@ from clients.kafka import (
     address_of,
     gone,
     missing_topics,
+    reply_partition,
     too_large,
 )
 from orders.model import Confirmation, Order
@@ -222,7 +222,8 @@ class KafkaAiokafka:
         await self._see({address.orders, address.replies_to})
         await self._outbox.open()
         partitions = await self._outbox.producer.partitions_for(address.replies_to)
-        place = TopicPartition(address.replies_to, random.choice(sorted(partitions)))
+        own = reply_partition(address, len(partitions), wire.part)
+        place = TopicPartition(address.replies_to, sorted(partitions)[own])
         await _at_end(self._consumer, [place])
         self._reply_to = reply_to(place.topic, place.partition)
         self._tasks = [

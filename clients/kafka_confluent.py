@@ -4,7 +4,6 @@ The inbox is one partition of the topic of replies, read by a thread without a g
 """
 
 import asyncio
-import random
 import secrets
 import threading
 import time
@@ -21,6 +20,7 @@ from clients.kafka import (
     address_of,
     gone,
     missing_topics,
+    reply_partition,
     too_large,
 )
 from orders.model import Confirmation, Order
@@ -76,7 +76,8 @@ class KafkaConfluent:
         try:
             self._producing = Producing({**options, "error_cb": self._hear})
             partitions = await self._partitions({address.orders, address.replies_to})
-            await self._open_inbox(random.randrange(partitions[address.replies_to]))
+            count = partitions[address.replies_to]
+            await self._open_inbox(reply_partition(address, count, wire.part))
         except KafkaException as error:
             await self.close()
             raise self._failure(error.args[0]) from None

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from harness import merging
 from harness.load.messages import TrialSpec
@@ -23,9 +23,9 @@ class Generators:
     """As a LoadProcess: `start`, `open`, `send`, `drained`, `finish` in this order. What fails in
     one of several is told with its number."""
 
-    def __init__(self, processes: Sequence[LoadProcess]) -> None:
-        self._all = list(processes)
-        self._path: Path
+    def __init__(self) -> None:
+        self._all: list[LoadProcess] = []
+        self._path: Path | None = None
 
     @classmethod
     async def start(
@@ -34,14 +34,16 @@ class Generators:
         placement: Placement,
         stack: contextlib.AsyncExitStack,
         end: Callable[[Process], Awaitable[None]],
-    ) -> "Generators":
-        """Fresh ones; each is given to `end` when the stack unwinds."""
-        processes = []
+    ) -> Self:
+        """Fresh ones. When the stack unwinds each is given to `end`, and what they have left by
+        themselves is removed."""
+        generators = cls()
+        stack.callback(generators._forget)
         for part, name in enumerate(numbered(ROLE, range(placement.generators))):
             each = await LoadProcess.start(rig, placement.of_generator(part), name)
             stack.push_async_callback(end, each.process)
-            processes.append(each)
-        return cls(processes)
+            generators._all.append(each)
+        return generators
 
     @property
     def pids(self) -> dict[str, int]:
@@ -82,19 +84,18 @@ class Generators:
 
     async def finish(self, arrivals: Sequence[Path] = ()) -> None:
         """Let all close their connections, and put their samples together. Raises TrialFailed."""
-        parts = len(self._all)
-        try:
-            await self._together([each.finish(arrivals) for each in self._all])
-        except BaseException:
-            if parts > 1:
-                merging.forget(self._path, parts)
-            raise
-        if parts == 1:
+        await self._together([each.finish(arrivals) for each in self._all])
+        if len(self._all) == 1:
             return
+        assert self._path is not None
         try:
-            await asyncio.to_thread(merging.merge, self._path, parts)
+            await asyncio.to_thread(merging.merge, self._path, len(self._all))
         except (OSError, ValueError, merging.Unlike) as error:
             raise TrialFailed(f"the generators' parts do not fit together: {error}") from None
+
+    def _forget(self) -> None:
+        if self._path is not None and len(self._all) > 1:
+            merging.forget(self._path, len(self._all))
 
     async def _together(self, waiting: Sequence[Awaitable[T]]) -> list[T]:
         """What all return; the first failure ends the waiting for the others."""

@@ -30,22 +30,18 @@ class Unlike(Exception):
 
 
 def merge(path: Path, parts: int) -> None:
-    """Make one trial's files of those of its parts, which are removed.
+    """Make one trial's files of those of its parts.
 
     Raises OSError or ValueError where a part cannot be read, and Unlike.
     """
     files = [part_path(path, part) for part in range(parts)]
-    try:
-        whole = merged([read_samples(file) for file in files])
-        seen = [found for file in files if (found := read_sightings(sightings_path(file)))]
-        if seen:
-            write_sightings(sightings_path(path), merged_sightings(seen))
-        if "producers" in whole.meta:
-            # Each part has read what came of all.
-            arrivals_path(files[0]).replace(arrivals_path(path))
-        write_samples(path, whole)
-    finally:
-        forget(path, parts)
+    whole = merged([read_samples(file) for file in files])
+    seen = [found for file in files if (found := read_sightings(sightings_path(file)))]
+    if seen:
+        write_sightings(sightings_path(path), merged_sightings(seen))
+    if "producers" in whole.meta:
+        arrivals_path(files[0]).replace(arrivals_path(path))
+    write_samples(path, whole)
 
 
 def forget(path: Path, parts: int) -> None:

@@ -377,11 +377,14 @@ def read_result(setting: Setting, trial: Trial) -> TrialResult | None:
     if not path.exists():
         return None
     scenario = setting.plan.scenario
+    processors = setting.placement.generator_processors
     return summarize_trial(
         results.read_samples(path),
         number,
         scenario.timeout_s,
-        seen=observed(*noted_by_trial(setting.journal)[trial.cell.id, number]),
+        seen=observed(
+            *noted_by_trial(setting.journal)[trial.cell.id, number], processors=processors
+        ),
         objective=scenario.objective.percentile if scenario.objective else None,
     )
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from harness.analysis.sameness import settings
 from harness.analysis.stats import student_point
+from harness.results import generators_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +104,7 @@ def name_of(info: Mapping[str, Any]) -> str:
 
 def scenario_of(info: Mapping[str, Any]) -> str:
     """What two runs must share to be the same question, in a few digits."""
-    asked = json.dumps(settings(info["scenario"]), sort_keys=True)
-    return hashlib.sha256(asked.encode()).hexdigest()[:12]
+    asked = settings(info["scenario"])
+    if (generators := generators_of(info)) > 1:
+        asked["generators"] = generators
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]

@@ -79,7 +79,7 @@ def progress_ms(samples: Samples, sightings: Sightings | None) -> npt.NDArray[An
     """How old each update of a job was when its client saw it, in ms."""
     if sightings is None:
         return np.array([])
-    operations = np.flatnonzero(samples.measured)
+    operations = samples.numbers[samples.measured]
     mine = np.isin(sightings.operation, operations)
     ages: npt.NDArray[Any] = (sightings.seen - sightings.happened)[mine] / 1e6
     return ages

@@ -166,28 +166,31 @@ def _many(number: int, noun: str) -> str:
 
 
 def ledger(
-    samples: Samples, arrivals: Arrivals, producer: int, keys: int, acknowledges: bool
+    samples: Samples, arrivals: Arrivals, producers: Sequence[int], keys: int, acknowledges: bool
 ) -> Ledger:
-    """The ledger of one trial of one producer, of which message n (row n) is about key n % `keys`.
+    """The ledger of one trial, of which message n is about key n % `keys`, and was sent by the one
+    of `producers` in whose turn it was.
 
     Rows of several workers may stand one after the other; rows of the same instant count in the
     order in which they stand. `acknowledges`: see Ledger.
     """
     sent, acked = samples.sent != 0, samples.acked != 0
-    ours = (arrivals.producer == producer) & (arrivals.sequence >= 0)
-    ours &= arrivals.sequence < len(samples)
-    ours[ours] = sent[arrivals.sequence[ours]]
+    row = samples.rows(arrivals.sequence)
+    ours = (row >= 0) & (
+        arrivals.producer == np.array(producers)[arrivals.sequence % len(producers)]
+    )
+    ours[ours] = sent[row[ours]]
     intact = ours & arrivals.intact
     damaged = ours & ~arrivals.intact
 
     order = np.flatnonzero(intact)
     order = order[np.argsort(arrivals.at[order], kind="stable")]
-    first = _first_of_each(arrivals.sequence[order], len(samples))
-    sequence, at = arrivals.sequence[order][first], arrivals.at[order][first]
+    first = _first_of_each(row[order], len(samples))
+    message, at = row[order][first], arrivals.at[order][first]
     arrived = np.zeros(len(samples), np.bool_)
-    arrived[sequence] = True
+    arrived[message] = True
     spoiled = np.zeros(len(samples), np.bool_)
-    spoiled[arrivals.sequence[damaged]] = True
+    spoiled[row[damaged]] = True
     spoiled &= ~arrived
 
     missing = sent & ~arrived & ~spoiled
@@ -210,8 +213,8 @@ def ledger(
         duplicated=_number(~first),
         corrupted=_number(damaged),
         unexpected=_number(~ours),
-        reordered=_reordered(sequence, keys),
-        longest_gap_ms=_longest_gap(sequence, at, samples.sent, sent & ~arrived) / 1e6,
+        reordered=_reordered(arrivals.sequence[order][first], keys),
+        longest_gap_ms=_longest_gap(message, at, samples.sent, sent & ~arrived) / 1e6,
     )
 
 
@@ -255,12 +258,12 @@ def _reordered(sequence: Ints, keys: int) -> int:
     return _number(rank < np.maximum.accumulate(rank))
 
 
-def _longest_gap(sequence: Ints, at: Ints, sent: Ints, never: Mask) -> int:
+def _longest_gap(message: Ints, at: Ints, sent: Ints, never: Mask) -> int:
     """See Ledger.longest_gap_ms, in ns: of first arrivals in their order, the instants of sending
     of all messages, and which of them never arrived."""
-    if len(sequence) < 2:
+    if len(message) < 2:
         return 0
-    outstanding = np.minimum.accumulate(sent[sequence][:0:-1])[::-1]
+    outstanding = np.minimum.accumulate(sent[message][:0:-1])[::-1]
     if never.any():
         outstanding = np.minimum(outstanding, sent[never].min())
     return max(0, int((at[1:] - np.maximum(at[:-1], outstanding)).max()))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from harness.results import generators_of
 from harness.scenario import usual
 
 MACHINE = {
@@ -50,8 +51,11 @@ def software_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str
 
 
 def setting_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """Where the scenarios of two runs would measure the same cell in unlike ways."""
-    ours, theirs = settings(a["scenario"]), settings(b["scenario"])
+    """Where the scenarios of two runs would measure the same cell in unlike ways, or unlike numbers
+    of generators would."""
+    ours, theirs = (
+        settings(run["scenario"]) | {"generators": generators_of(run)} for run in (a, b)
+    )
     return [
         _unlike(key, ours.get(key), theirs.get(key))
         for key in dict.fromkeys([*ours, *theirs])

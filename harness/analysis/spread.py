@@ -15,7 +15,7 @@ class Spread:
     partitions: int
     """Those in which a message was seen."""
     pairs: int
-    """Messages that were sent right after another one, where both arrived."""
+    """Messages that their producer sent right after another one, where both arrived."""
     following: int
     """Of these, the ones in the partition that follows the former's: after the last comes the
     first."""
@@ -23,12 +23,14 @@ class Spread:
     """Of these, the ones in the former's partition."""
 
 
-def spread(arrivals: Arrivals) -> Spread:
-    """Of a trial's messages, each where it arrived first."""
+def spread(arrivals: Arrivals, producers: int = 1) -> Spread:
+    """Of a trial's messages, each where it arrived first. `producers` sent them in turn."""
     intact = arrivals.intact
     sequence, first = np.unique(arrivals.sequence[intact], return_index=True)
+    by_producer = np.argsort(sequence % producers, kind="stable")
+    sequence, first = sequence[by_producer], first[by_producer]
     seen, place = np.unique(arrivals.partition[intact][first], return_inverse=True)
-    successive = np.diff(sequence) == 1
+    successive = np.diff(sequence) == producers
     steps = np.diff(place)[successive]
     return Spread(
         partitions=len(seen),

@@ -35,6 +35,7 @@ from harness.analysis.timeline import Slice, middle_instants, middle_slices
 from harness.analysis.trial import Seen, TrialResult, summarize_trial
 from harness.analysis.usage import (
     Idle,
+    busiest_ns,
     counted_between,
     idle,
     other_busy,
@@ -47,6 +48,7 @@ from harness.results import (
     Reading,
     Run,
     arrivals_path,
+    generators_of,
     read_arrivals,
     read_samples,
     read_sightings,
@@ -262,7 +264,7 @@ class Summary:
 def summarize(run: Run) -> Summary:
     """Everything that the report says. Raises ValueError for a trial file that cannot be read."""
     noted, scenario = noted_by_trial(run), run.info["scenario"]
-    readings = run.readings()
+    readings, processors = run.readings(), generator_processors(run.info)
     cells = []
     for info in run.info["cells"]:
         trials = [
@@ -272,7 +274,7 @@ def summarize(run: Run) -> Summary:
                 scenario["timeout_s"],
                 read_sightings(sightings_path(path)),
                 _readers(info),
-                observed(*noted[at := (info["id"], int(path.stem))], readings[at]),
+                observed(*noted[at := (info["id"], int(path.stem))], readings[at], processors),
                 read_arrivals(arrivals_path(path)),
                 steady(scenario, info),
                 objective_percentile(scenario),
@@ -283,6 +285,12 @@ def summarize(run: Run) -> Summary:
         rest = _rest(run, info, noted)
         cells.append(put_together(info, trials, verdict, rest, scenario.get("price")))
     return Summary(run.info, cells)
+
+
+def generator_processors(info: Mapping[str, Any]) -> int:
+    """How many processors a run's generators have in turn, by its run.json. Where the system puts
+    them, each may have its own."""
+    return len(info["placement"].get("generator") or range(generators_of(info)))
 
 
 def objective_percentile(scenario: Mapping[str, Any]) -> float | None:
@@ -306,15 +314,19 @@ def noted_by_trial(noted: Noted) -> dict[tuple[str, int], tuple[list[Row], list[
 
 
 def observed(
-    marked: Sequence[Row], events: Sequence[Row], readings: Iterable[Reading] = ()
+    marked: Sequence[Row],
+    events: Sequence[Row],
+    readings: Iterable[Reading] = (),
+    processors: int = 1,
 ) -> Seen:
     """What was noted of a trial from outside: its rows of telemetry at marks, its events, and all
-    that was read of its processes' CPU time."""
+    that was read of its processes' CPU time. `processors`: of the generators."""
     marks = {(row["role"], row["mark"]): row for row in marked}
     said = {event["kind"]: event["detail"] for event in events}
     drained = [json.loads(e["detail"]) for e in events if e["kind"] == "drained"]
     return Seen(
         cpu_ns=_cpu_by_role(marks),
+        busiest_ns=busiest_ns(marks, "generator", processors),
         spent=spent_by_role(marks),
         counted=counted_between(marks),
         idle=idle(marks, events),

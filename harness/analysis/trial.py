@@ -63,6 +63,9 @@ class Seen:
     """The CPU time of each process of a role, over time."""
     faults: Sequence[tuple[int, str]] = ()
     """(instant, what was done on purpose: `killed`, `restarted`)."""
+    busiest_ns: int | None = None
+    """CPU time of generators within the window, on that of their processors where it was most; None
+    where it is not told apart from that of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +145,11 @@ class TrialResult:
 
     @property
     def client_busy(self) -> float:
-        """The share of the window that the generator spent on its processor."""
-        return self.seen.cpu_ns.get("generator", 0) / 1e9 / self.window_s
+        """The share of the window that the generator spent on its processor; of several on the one
+        where it is most."""
+        used = self.seen.busiest_ns
+        used = self.seen.cpu_ns.get("generator", 0) if used is None else used
+        return used / 1e9 / self.window_s
 
 
 def summarize_trial(
@@ -229,7 +235,7 @@ def summarize_trial(
         quickest_ms=accounts.quickest_ms(samples),
         processed_elsewhen=accounts.processed_elsewhen(samples),
         timeline=slices(samples.planned, of_every, lag_ms, done_ns, seen.used, (start, end)),
-        spread=spread(arrivals) if arrivals is not None else None,
+        spread=spread(arrivals, len(_producers(samples))) if arrivals is not None else None,
         done_on_wire=_between(done_ns, wire["from"], wire["to"]) if wire else 0,
         done_while_counted=_between(done_ns, *counted) if counted else 0,
     )
@@ -250,7 +256,13 @@ def _between(instants: npt.NDArray[np.int64], start: int, end: int) -> int:
 
 def _ledger(samples: Samples, arrivals: Arrivals) -> Ledger:
     meta = samples.meta
-    return ledger(samples, arrivals, meta["producer"], meta["keys"], meta["acknowledges"])
+    return ledger(samples, arrivals, _producers(samples), meta["keys"], meta["acknowledges"])
+
+
+def _producers(samples: Samples) -> Sequence[int]:
+    """Of several generators each has its own number."""
+    found: Sequence[int] = samples.meta.get("producers") or [samples.meta["producer"]]
+    return found
 
 
 def _latency(samples: Samples) -> npt.NDArray[np.float64]:

@@ -52,6 +52,18 @@ def spent_by_role(marks: Marks) -> dict[str, Spent]:
     return {role: _spent(marks, names) for role, names in processes.items()}
 
 
+def busiest_ns(marks: Marks, role: str, processors: int) -> int | None:
+    """The CPU time within the window of a role's processes, which have so many processors in turn,
+    on the one where it is most; None where none was seen at both ends."""
+    on_each: dict[int, int] = {}
+    for name in (name for name, mark in marks if mark == _WINDOW[0] and _group(name) == role):
+        used = _used(marks, [name], _WINDOW, "cpu_ns")
+        if used is not None:
+            place = (int(name.partition(".")[2] or 1) - 1) % processors
+            on_each[place] = on_each.get(place, 0) + used
+    return max(on_each.values(), default=None)
+
+
 def used_over_time(readings: Iterable[Reading]) -> dict[str, list[Used]]:
     """The CPU time of each process of a role, in all that was read in a trial."""
     processes: dict[str, list[tuple[int, int]]] = {}

@@ -132,7 +132,9 @@ async def run_trial(spec: TrialSpec) -> None:
         if spec.operation == "ingest":
             outbox = Outbox(recorder, users or in_flight, spec.timeout_s)
         async with asyncio.timeout(OPEN_LIMIT_S):
-            await driver.open(spec.target, connections, outbox or recorder, wire_of(spec.wire))
+            await driver.open(
+                spec.target, connections, outbox or recorder, wire_of(spec.wire, share.part)
+            )
         perform = await performing(spec, driver, book, contexts, recorder, connections)
     except (DriverError, TimeoutError, OSError) as error:
         said = str(error) or f"no answer from {redacted(spec.target)} in time"
@@ -198,7 +200,9 @@ async def run_trial(spec: TrialSpec) -> None:
         assert isinstance(driver, Ingests)
         arrivals = read_rows(files)
         conclude(recorder, arrivals, driver.producer, spec.acknowledges, spec.timeout_s)
-        write_arrivals(arrivals_path(samples_path), arrivals)
+        # All parts have read the same.
+        if share.part == 0:
+            write_arrivals(arrivals_path(samples_path), arrivals)
         meta |= {
             "producer": driver.producer,
             "keys": spec.keys,
@@ -251,10 +255,10 @@ def way_to_ask(driver: Driver, operation: str) -> Ask:
     raise TypeError(f"{type(driver).__name__} places no orders")
 
 
-def wire_of(spec: WireSpec) -> Wire:
+def wire_of(spec: WireSpec, part: int = 0) -> Wire:
     """The wire as a driver takes it."""
     poll = Poll(spec.poll_policy, spec.poll_interval_s, spec.poll_longest_s)
-    return Wire(spec.codec, spec.ca, spec.compression, poll)
+    return Wire(spec.codec, spec.ca, spec.compression, poll, part)
 
 
 def dropping(driver: Driver, perform: Perform) -> Perform:

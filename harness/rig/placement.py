@@ -25,6 +25,11 @@ class Placement:
         return None if self.generator is None else (self.generator[part % len(self.generator)],)
 
     @property
+    def generator_processors(self) -> int:
+        """How many processors generators have; where the system puts them, each its own."""
+        return self.generators if self.generator is None else len(self.generator)
+
+    @property
     def words(self) -> str:
         """What is to be said of several generators; empty for one."""
         if self.generators == 1:

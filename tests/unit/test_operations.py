@@ -491,3 +491,4 @@ def test_the_wire_reaches_the_driver_whole() -> None:
     spec = WireSpec("json", "ca.pem", True, "long", 0.25, 4.0, kept=False)
     assert wire_of(spec) == Wire("json", "ca.pem", True, Poll("long", 0.25, 4.0))
     assert wire_of(WireSpec()) == PLAIN
+    assert wire_of(WireSpec(), 2) == replace(PLAIN, part=2)

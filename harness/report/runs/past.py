@@ -51,6 +51,7 @@ class _Part(BaseModel):
 class _Placement(BaseModel):
     generator: Any
     server: Any
+    generators: int = 1
 
 
 class _Environment(BaseModel):
