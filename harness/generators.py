@@ -23,8 +23,8 @@ class Generators:
     """As a LoadProcess: `start`, `open`, `send`, `drained`, `finish` in this order. What fails in
     one of several is told with its number."""
 
-    def __init__(self) -> None:
-        self._all: list[LoadProcess] = []
+    def __init__(self, processes: Sequence[LoadProcess] = ()) -> None:
+        self._all = list(processes)
         self._path: Path | None = None
 
     @classmethod
@@ -38,7 +38,7 @@ class Generators:
         """Fresh ones. When the stack unwinds each is given to `end`, and what they have left by
         themselves is removed."""
         generators = cls()
-        stack.callback(generators._forget)
+        stack.callback(generators.forget)
         for part, name in enumerate(numbered(ROLE, range(placement.generators))):
             each = await LoadProcess.start(rig, placement.of_generator(part), name)
             stack.push_async_callback(end, each.process)
@@ -93,7 +93,8 @@ class Generators:
         except (OSError, ValueError, merging.Unlike) as error:
             raise TrialFailed(f"the generators' parts do not fit together: {error}") from None
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Remove what each has left by itself."""
         if self._path is not None and len(self._all) > 1:
             merging.forget(self._path, len(self._all))
 
