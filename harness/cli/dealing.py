@@ -8,10 +8,13 @@ from harness.condition import counted
 from harness.plan import Plan
 
 
-def dealt(plan: Plan, workers: Any, problems: list[str]) -> Plan | None:
-    """The plan with so many generators; what cannot be dealt to them goes to `problems`."""
+def dealt(plan: Plan | None, workers: Any, problems: list[str]) -> Plan | None:
+    """The plan, where there is one, with so many generators; what cannot be dealt to them goes to
+    `problems`."""
     if not isinstance(workers, int) or workers < 1:
         problems.append(f"--workers: {workers!r} is no whole number of 1 or more")
+        return None
+    if plan is None:
         return None
     if workers > 1:
         problems += [f"--workers: {said}" for said in _undealable(plan, workers)]

@@ -257,7 +257,7 @@ def _planned(
         if plan is not None and plan.search is not None:
             problems.append("--interleave: a search goes by what it sees of one; run it twice")
         plan = None if plan is None else replace(plan, turns=2)
-    if plan is not None and options.workers is not None:
+    if options.workers is not None:
         plan = dealt(plan, options.workers, problems)
     for each in folders:
         problems += taken(each)

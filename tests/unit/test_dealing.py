@@ -291,3 +291,11 @@ def test_what_cannot_be_dealt_is_refused_with_the_reason() -> None:
     (keys,) = problems(3, **kafka)
     assert "ingest.keys = 1000 cannot be dealt evenly to 3" in keys
     assert "take 999 keys" in keys
+
+
+def test_a_number_that_is_none_is_said_beside_what_is_wrong_with_the_scenario() -> None:
+    found: list[str] = []
+    assert dealt(None, "two", found) is None
+    assert found == ["--workers: 'two' is no whole number of 1 or more"]
+    assert dealt(None, 2, found) is None
+    assert len(found) == 1
