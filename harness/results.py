@@ -413,6 +413,12 @@ def generators_of(info: Mapping[str, Any]) -> int:
     return int(info["placement"].get("generators", 1))
 
 
+def generator_processors(info: Mapping[str, Any]) -> int:
+    """How many processors a run's generators have in turn, by its run.json. Where the system puts
+    them, each may have its own."""
+    return len(info["placement"].get("generator") or range(generators_of(info)))
+
+
 def _run_info(folder: Path) -> dict[str, Any]:
     """run.json, with cells as they are noted now."""
     try:

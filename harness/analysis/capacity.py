@@ -11,6 +11,7 @@ from harness.analysis.instrument import late_generator
 from harness.analysis.stats import middle
 from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Code
+from harness.results import generator_processors
 from harness.search import Found, Outcome, Search
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Capacity:
     found: Found
     highest: float
     """The highest rate that was asked for."""
+    processors: int = 1
+    """Those that the generators had."""
 
     @property
     def cell(self) -> "CellResult":
@@ -103,9 +106,9 @@ class Capacity:
 
     @property
     def generator_per_s(self) -> float | None:
-        """Operations a second for which one processor suffices, at the time each took there: the
-        generator's own ceiling with this driver."""
-        return 1e6 / self.generator_us if self.generator_us else None
+        """Operations a second for which the generators' processors suffice, at the time each took
+        there: their own ceiling with this driver."""
+        return self.processors * 1e6 / self.generator_us if self.generator_us else None
 
     def to_json(self) -> dict[str, Any]:
         """As in summary.json."""
@@ -163,10 +166,13 @@ def capacities(info: Mapping[str, Any], cells: Sequence["CellResult"]) -> list[C
     for cell in cells:
         what = json.dumps([cell.info["variant"], cell.info["condition"]], sort_keys=True)
         searched.setdefault(what, []).append(cell)
-    return [_capacity(search, objective, of_one) for of_one in searched.values()]
+    processors = generator_processors(info)
+    return [_capacity(search, objective, of_one, processors) for of_one in searched.values()]
 
 
-def _capacity(search: Search, objective: Objective, cells: Sequence["CellResult"]) -> Capacity:
+def _capacity(
+    search: Search, objective: Objective, cells: Sequence["CellResult"], processors: int
+) -> Capacity:
     probes = [
         Probe(
             cell.info["load"]["rate"],
@@ -177,7 +183,7 @@ def _capacity(search: Search, objective: Objective, cells: Sequence["CellResult"
         for cell in sorted(cells, key=lambda cell: float(cell.info["load"]["rate"]))
     ]
     found = search.found({probe.rate: probe.outcomes for probe in probes})
-    return Capacity(probes, found, search.highest)
+    return Capacity(probes, found, search.highest, processors)
 
 
 def _outcomes(cell: "CellResult", objective: Objective) -> list[Outcome]:

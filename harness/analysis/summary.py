@@ -48,7 +48,7 @@ from harness.results import (
     Reading,
     Run,
     arrivals_path,
-    generators_of,
+    generator_processors,
     read_arrivals,
     read_samples,
     read_sightings,
@@ -285,12 +285,6 @@ def summarize(run: Run) -> Summary:
         rest = _rest(run, info, noted)
         cells.append(put_together(info, trials, verdict, rest, scenario.get("price")))
     return Summary(run.info, cells)
-
-
-def generator_processors(info: Mapping[str, Any]) -> int:
-    """How many processors a run's generators have in turn, by its run.json. Where the system puts
-    them, each may have its own."""
-    return len(info["placement"].get("generator") or range(generators_of(info)))
 
 
 def objective_percentile(scenario: Mapping[str, Any]) -> float | None:

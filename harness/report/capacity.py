@@ -78,8 +78,10 @@ def capacity_words(summary: Summary) -> list[str]:
         if found.generator_us
     )
     if ceilings:
+        processors = summary.capacities[0].processors
+        by = "one processor" if processors == 1 else f"{processors} processors"
         said.append(
-            "What the generator could send at most, one processor by the CPU time that an operation"
+            f"What the generator could send at most, {by} by the CPU time that an operation"
             f" took it at that rate: {ceilings}. Where a capacity comes near it, the client decides"
             " and not the service."
         )

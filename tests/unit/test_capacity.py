@@ -8,6 +8,7 @@ import pytest
 
 from harness.analysis.capacity import Ending, capacities, judged_ms, outcome
 from harness.analysis.instrument import late_generator
+from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Code, Reason
 from harness.plan import LoadPoint
 from harness.report.answers import answers
@@ -83,6 +84,15 @@ def test_the_answer_is_worked_out_from_the_trials_alone() -> None:
     assert found["rest"].generator_per_s == pytest.approx(1e6 / 90)
     assert found["webhook"].generator_per_s is None
     assert found["zeromq"].found.held == 6400
+
+
+def test_the_ceiling_of_several_generators_is_that_of_their_processors() -> None:
+    """Issue 8.3."""
+    usual = every_ending()
+    placement = {"generator": [1, 2], "server": [3], "shared": False, "generators": 3}
+    three = Summary({**usual.info, "placement": placement}, usual.cells)
+    assert three.capacities[0].generator_per_s == pytest.approx(2e6 / 90)
+    assert "2 processors by the CPU time" in " ".join(answers(three))
 
 
 def test_a_trial_without_samples_has_missed_in_its_place() -> None:

@@ -16,11 +16,19 @@ from harness.analysis.deliveries import progress_ms
 from harness.analysis.ledger import ledger
 from harness.analysis.sameness import setting_differences
 from harness.analysis.spread import Spread, spread
-from harness.analysis.summary import generator_processors, observed
+from harness.analysis.summary import observed
 from harness.analysis.trial import summarize_trial
 from harness.load.dealing import WHOLE, Share
 from harness.merging import Unlike, forget, merge, merged, merged_health
-from harness.results import DONE, DROPPED, Arrivals, Samples, Sightings, generators_of
+from harness.results import (
+    DONE,
+    DROPPED,
+    Arrivals,
+    Samples,
+    Sightings,
+    generator_processors,
+    generators_of,
+)
 from tests.unit import summaries
 
 HEALTH: dict[str, Any] = {
