@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 from harness import merging
 from harness.load.messages import TrialSpec
-from harness.load_process import LoadProcess, Progress, TrialFailed, soon
+from harness.load_process import Figures, LoadProcess, Progress, TrialFailed, soon
 from harness.results import part_path
 from harness.rig.parts import numbered
 from harness.rig.placement import Placement
@@ -50,8 +50,9 @@ class Generators:
         """By role: `generator`, `generator.2`..."""
         return numbered(ROLE, [each.process.pid for each in self._all])
 
-    async def open(self, spec: TrialSpec) -> None:
-        """See LoadProcess.open; `spec` is of the whole. Raises TrialFailed."""
+    async def open(self, spec: TrialSpec, figures: Figures | None = None) -> None:
+        """See LoadProcess.open; `spec` is of the whole, and `figures` is told those of all. Raises
+        TrialFailed."""
         self._path, parts = Path(spec.samples_path), len(self._all)
         specs = [spec]
         if parts > 1:
@@ -59,6 +60,8 @@ class Generators:
                 replace(spec, part=n, parts=parts, samples_path=str(part_path(self._path, n)))
                 for n in range(parts)
             ]
+        for each in self._all:
+            each.figures = figures
         await self._together([each.open(s) for each, s in zip(self._all, specs, strict=True)])
 
     def send(self) -> int:
@@ -67,6 +70,11 @@ class Generators:
         for each in self._all:
             each.send(began)
         return began
+
+    def stop(self, at_ns: int) -> None:
+        """See LoadProcess.stop: all at the same instant."""
+        for each in self._all:
+            each.stop(at_ns)
 
     async def drained(self, progress: Progress | None = None) -> None:
         """Wait until every operation of all has ended. Raises TrialFailed."""

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +16,8 @@ END_GRACE_S = 60.0
 
 Progress = Callable[[float, float, int], None]
 """(seconds since the start, operations ended a second since the last time, failed so far)"""
+Figures = Callable[[Sequence[Mapping[str, Any]]], None]
+"""What has become of operations since the last time; see harness.load.live.Figures."""
 
 
 def soon() -> int:
@@ -32,6 +34,8 @@ class LoadProcess:
 
     def __init__(self, rig: Rig, process: Process) -> None:
         self.process = process
+        self.figures: Figures | None = None
+        """Who is told them, where the trial is live."""
         self._rig = rig
         self._spec: TrialSpec
 
@@ -54,6 +58,10 @@ class LoadProcess:
         began = soon() if began is None else began
         self.process.say(json.dumps({"event": "start", "at_ns": began}) + "\n")
         return began
+
+    def stop(self, at_ns: int) -> None:
+        """Let it plan nothing from an instant on, which should be one to come, and drain."""
+        self.process.say(json.dumps({"event": "stop", "at_ns": at_ns}) + "\n")
 
     async def drained(self, progress: Progress | None = None) -> None:
         """Wait until every operation has ended; its connections stand. Raises TrialFailed."""
@@ -84,6 +92,9 @@ class LoadProcess:
                             ended, elapsed = message["ended"], message["elapsed_s"]
                             if progress is not None:
                                 progress(elapsed, rate, message["failed"])
+                        case "figures":
+                            if self.figures is not None:
+                                self.figures(message["rows"])
                         case "failed":
                             raise TrialFailed(message["reason"])
                         case said if said == event:

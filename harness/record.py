@@ -100,12 +100,13 @@ class Record:
 
 
 def finished_trials(run: Run) -> set[tuple[str, int]]:
-    """(cell, number) of the trials that left samples and were seen to the end, and of those that
-    failed, which is a result as well."""
+    """(cell, number) of the trials that left samples and were seen to their planned end, and of
+    those that failed, which is a result as well."""
     seen = {(e["cell"], e["trial"]) for e in run.events if e["kind"] == "trial_started"}
+    stopped = {(e["cell"], e["trial"]) for e in run.events if e["kind"] == "trial_stopped"}
     failed = {(e["cell"], e["trial"]) for e in run.events if e["kind"] == "trial_failed"}
     left = {(cell, int(path.stem)) for cell, paths in run.trials.items() for path in paths}
-    return (left & seen) | failed
+    return (left & seen - stopped) | failed
 
 
 def being_written(folder: Path) -> bool:

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import json
+import os
 import random
 import secrets
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from typing import Any
 
 from harness import results
 from harness.analysis.trial import TrialResult
+from harness.brake import Brake
 from harness.journal import Journal
 from harness.load_process import TrialFailed
 from harness.machine import calibration_of
@@ -49,6 +51,7 @@ def execute(
     trace: str | None = None,
     addresses: Mapping[str, str] | None = None,
     resume: bool = False,
+    orders: int | None = None,
 ) -> bool:
     """Run all trials of a plan for each side; returns whether the run was complete.
 
@@ -56,10 +59,14 @@ def execute(
     address of a service that already runs, `addresses` a broker or a store to its own. `trace` is
     where spans go, a file or an OTLP address. With `resume` the folder has a part of the run, and
     only what is missing is run; raises BadInput where a broker or a store is not what it was.
-    SIGINT or SIGTERM ends the run after what is finished has been kept.
+    SIGINT or SIGTERM ends the run after what is finished has been kept. `orders` is a descriptor on
+    which `{"event": "stop"}` comes, which ends it after what was sent has been answered, and whose
+    end does as a signal does.
     """
     addresses = addresses or {}
-    return asyncio.run(_execute(plan, sides, targets, command, watch, trace, addresses, resume))
+    return asyncio.run(
+        _execute(plan, sides, targets, command, watch, trace, addresses, resume, orders)
+    )
 
 
 async def _execute(
@@ -71,12 +78,16 @@ async def _execute(
     trace: str | None,
     addresses: Mapping[str, str],
     resume: bool,
+    orders: int | None,
 ) -> bool:
     loop = asyncio.get_running_loop()
     running = asyncio.current_task()
     assert running is not None
     for interrupt in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(interrupt, running.cancel)
+    brake = Brake()
+    if orders is not None:
+        _obey(loop, orders, brake, running.cancel)
     complete = False
     records: list[Record] = []
     try:
@@ -132,6 +143,7 @@ async def _execute(
                         rig,
                         record.journal,
                         watch,
+                        brake,
                     ),
                     side.tree.revision,
                 )
@@ -140,23 +152,50 @@ async def _execute(
             await _warm_up_brokers(turns[0].setting, private)
             trials = trials_of(plan)
             number = 0
-            while (trial := trials.next()) is not None:
+            while not brake.pulled and (trial := trials.next()) is not None:
                 result = None
                 for turn in _in_turn(turns, plan, trial):
+                    if brake.pulled:
+                        break
                     number += 1
                     if len(trials.cells) > len(turn.record.info["cells"]):
                         turn.record.note(cells=[_cell_info(plan, cell) for cell in trials.cells])
                     result = await _one(turn, trial, number)
                 trials.tell(trial, result)
-            for record in records:
-                record.complete()
-        complete = True
+            if brake.pulled:
+                for record in records:
+                    record.journal.event("interrupted")
+            else:
+                for record in records:
+                    record.complete()
+        complete = not brake.pulled
     except asyncio.CancelledError:
         running.uncancel()
     finally:
         for interrupt in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(interrupt)
+        if orders is not None:
+            loop.remove_reader(orders)
     return complete
+
+
+def _obey(
+    loop: asyncio.AbstractEventLoop, orders: int, brake: Brake, cancel: Callable[[], object]
+) -> None:
+    """Stop when that is said on a descriptor, or when it ends."""
+    heard = b""
+
+    def hear() -> None:
+        nonlocal heard
+        data = os.read(orders, 4096)
+        if not data:
+            loop.remove_reader(orders)
+            cancel()
+        *lines, heard = (heard + data).split(b"\n")
+        if any(json.loads(line)["event"] == "stop" for line in lines) and not brake.pull():
+            cancel()
+
+    loop.add_reader(orders, hear)
 
 
 @dataclass(frozen=True, slots=True)

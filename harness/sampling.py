@@ -28,6 +28,7 @@ class Sampler:
         self._trial = trial
         self._pids = pids
         self._all = {**pids, **others, "harness": os.getpid()}
+        self._window: tuple[int, int]
 
     async def rest(self, seconds: float) -> None:
         """See what everything costs while connections stand and nothing is sent."""
@@ -38,27 +39,41 @@ class Sampler:
     async def watch(self, began: int, start: int, end: int) -> None:
         """See the load that begins at an instant and is measured from `start` to `end`: CPU time
         and memory at the window's ends and in between; what takes longer to read, just outside."""
-        await asyncio.gather(self._sample(start, end), self._count(began, start, end))
+        self._window = (start, end)
+        await asyncio.gather(self._sample(), self._count(began))
 
-    async def _sample(self, start: int, end: int) -> None:
-        for at, mark in ((start, "window_start"), (end, "window_end")):
-            while (left := (at - time.monotonic_ns()) / 1e9) > 0:
+    def stop(self, at: int) -> None:
+        """Let the window end at an instant, SAMPLE_S or more from now, unless it ends before."""
+        start, end = self._window
+        self._window = (min(start, at), min(end, at))
+
+    async def _sample(self) -> None:
+        for end, mark in enumerate(("window_start", "window_end")):
+            while (left := self._left_s(end)) > 0:
                 await asyncio.sleep(min(left, SAMPLE_S))
                 if left > SAMPLE_S:
                     self._journal.sample(self._trial, self._all)
             self._mark(mark)
 
-    async def _count(self, began: int, start: int, end: int) -> None:
+    def _left_s(self, end: int, margin_ns: int = 0) -> float:
+        """Until the window begins (0) or ends (1), which may come sooner than it was to."""
+        return (self._window[end] + margin_ns - time.monotonic_ns()) / 1e9
+
+    async def _until(self, end: int, margin_ns: int) -> None:
+        while (left := self._left_s(end, margin_ns)) > 0:
+            await asyncio.sleep(min(left, SAMPLE_S))
+
+    async def _count(self, began: int) -> None:
         try:
             meter = wire.Meter(self._pids)
         except OSError:
             return
         async with meter:
-            await _until(max(began, start - MARGIN_NS))
+            await self._until(0, -min(MARGIN_NS, self._window[0] - began))
             self._journal.sample(self._trial, self._all, "count_start", whole=True)
             await meter.begin()
             first = time.monotonic_ns()
-            await _until(end + MARGIN_NS)
+            await self._until(1, MARGIN_NS)
             counted = asdict(await meter.end())
             last = time.monotonic_ns()
             self._journal.sample(self._trial, self._all, "count_end", whole=True)
@@ -69,7 +84,3 @@ class Sampler:
         said = {"mark": mark, "at": time.monotonic_ns(), "processors": telemetry.processors()}
         self._journal.sample(self._trial, self._all, mark)
         self._journal.event("processors", json.dumps(said), self._trial)
-
-
-async def _until(at_ns: int) -> None:
-    await asyncio.sleep(max(0.0, (at_ns - time.monotonic_ns()) / 1e9))

@@ -171,6 +171,8 @@ def load_scenario(path: Path, overrides: dict[str, Any], thorough: bool = False)
         for mistake in error.errors():
             key = _key(mistake["loc"], raw)
             option = from_options.get(key) or from_options.get(_INDEX.sub("", key))
+            if option is None and key.startswith("load.") and "load" in from_options:
+                option = f"--{key}"
             where = option or f"{path}: {key}"
             problems.append(f"{where}: {_words(dict(mistake))}")
         raise BadInput(problems) from None
@@ -204,6 +206,11 @@ def _apply(raw: dict[str, Any], overrides: dict[str, Any]) -> tuple[list[str], d
         if value is None:
             continue
         match option:
+            case "--load":
+                load, problem = _load(value, raw.get("load"))
+                raw["load"] = load
+                sources["load"] = option
+                problems += problem
             case "--rate" | "--users":
                 key = option.removeprefix("--")
                 loads = [x for x in listed(raw.get("load", [])) if isinstance(x, dict)]
@@ -259,6 +266,20 @@ def _apply(raw: dict[str, Any], overrides: dict[str, Any]) -> tuple[list[str], d
                 raw[option.removeprefix("--")] = value
                 sources[option.removeprefix("--")] = option
     return problems, sources
+
+
+def _load(text: str, before: Any) -> tuple[Any, list[str]]:
+    """The load that `--load` gives, and what is wrong with its words. A model alone keeps what it
+    can of the load before."""
+    if text in LOADS:
+        kept = before if isinstance(before, dict) else {}
+        fields = LOADS[text].model_fields
+        return {**{k: v for k, v in kept.items() if k in fields}, "model": text}, []
+    try:
+        return tomllib.loads(f"load = {{ {text} }}")["load"], []
+    except tomllib.TOMLDecodeError:
+        said = f"{text!r} is no model ({', '.join(LOADS)}), nor a table such as"
+        return before, [f"""--load: {said} 'model = "ramp", rates = [100, 500]'"""]
 
 
 def _key(location: tuple[int | str, ...], raw: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Protocol
 from harness import results
 from harness.analysis.summary import noted_by_trial, observed
 from harness.analysis.trial import TrialResult, summarize_trial
+from harness.brake import Brake
 from harness.fault import Fault, prepare_fault
 from harness.generators import Generators
 from harness.journal import Journal
@@ -34,6 +36,10 @@ from harness.rig.server import (
 from harness.sampling import Sampler
 from protos.broker import BrokerAddress, Durability, read_broker
 
+STOP_DELAY_NS = 300_000_000
+"""From being told to stop to the instant from which nothing is planned, so that all who plan, and
+those who watch them, know of it before (harness.sampling.SAMPLE_S)."""
+
 
 class Watcher(Protocol):
     """Who is told how a run goes."""
@@ -46,6 +52,11 @@ class Watcher(Protocol):
 
     def trial_progress(self, elapsed_s: float, rate: float, failed: int) -> None:
         """So far, and operations ended a second since the last time."""
+
+    @property
+    def figures(self) -> Figures | None:
+        """Who is told what becomes of operations meanwhile; None where nobody is, and nothing is
+        worked out."""
 
     def trial_ended(self, trial: Trial, result: TrialResult) -> None:
         """Its samples are on disk."""
@@ -68,6 +79,7 @@ class Setting:
     rig: Rig
     journal: Journal
     watch: Watcher
+    brake: Brake
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +106,15 @@ class OneTrial:
 
     async def run(self) -> TrialResult:
         """What came of it. Raises TrialFailed or RigError when there are no samples."""
-        async with contextlib.AsyncExitStack() as stack:
-            generators, served = await self._start(stack)
-            await self._load(generators, served)
-        result = read_result(self._setting, self._trial)
-        assert result is not None
-        self._setting.watch.trial_ended(self._trial, result)
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                generators, served = await self._start(stack)
+                await self._load(generators, served)
+            result = read_result(self._setting, self._trial)
+            assert result is not None
+            self._setting.watch.trial_ended(self._trial, result)
+        finally:
+            self._setting.brake.stop = None
         return result
 
     async def rehearse(self, seconds: float, folder: Path) -> None:
@@ -243,7 +258,7 @@ class OneTrial:
         self._journal.sample(self._trial, served.pids, "before_open")
         for pid in served.pids.values():
             telemetry.forget_peak(pid)
-        await generators.open(self._spec(served.address))
+        await generators.open(self._spec(served.address), self._setting.watch.figures)
         pids = {**served.pids, **self._stores(), **generators.pids}
         frozen = self._setting.parts.frozen_pids
         sampler = Sampler(self._journal, self._trial, pids, frozen)
@@ -255,9 +270,20 @@ class OneTrial:
         watching = [asyncio.create_task(sampler.watch(began, *self._window(began)))]
         if fault is not None:
             watching.append(asyncio.create_task(fault.happen(began)))
+
+        def stop() -> None:
+            at = time.monotonic_ns() + STOP_DELAY_NS
+            self._journal.event("trial_stopped", str(at), self._trial)
+            generators.stop(at)
+            sampler.stop(at)
+            for task in watching[1:]:
+                task.cancel()
+
+        self._setting.brake.stop = stop
         try:
             await generators.drained(self._setting.watch.trial_progress)
-            await asyncio.gather(*watching)
+            self._setting.brake.stop = lambda: None
+            await asyncio.gather(*watching, return_exceptions=self._setting.brake.pulled)
         finally:
             for task in watching:
                 task.cancel()
@@ -350,6 +376,7 @@ class OneTrial:
             acknowledges=condition.durability != "A",
             priced=not cell.variant.entry.null,
             trace=self._setting.trace,
+            live=self._setting.watch.figures is not None,
         )
 
     def _wire_spec(self) -> WireSpec:
@@ -378,6 +405,7 @@ def read_result(setting: Setting, trial: Trial) -> TrialResult | None:
         return None
     scenario = setting.plan.scenario
     processors = setting.placement.generator_processors
+    live = setting.watch.figures is not None
     return summarize_trial(
         results.read_samples(path),
         number,
@@ -385,6 +413,7 @@ def read_result(setting: Setting, trial: Trial) -> TrialResult | None:
         seen=observed(
             *noted_by_trial(setting.journal)[trial.cell.id, number], processors=processors
         ),
+        arrivals=results.read_arrivals(results.arrivals_path(path)) if live else None,
         objective=scenario.objective.percentile if scenario.objective else None,
     )
 

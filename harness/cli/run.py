@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "compare"
 OVERRIDES = (
-    *("styles", "driver", "rate", "users", "duration", "repeats", "budget", "seed", "price"),
-    "items",
+    *("styles", "driver", "load", "rate", "users", "duration", "repeats", "budget", "seed"),
+    *("price", "items"),
     *(f"{broker}-nodes" for broker in BROKERS),
 )
 """Options that change the scenario."""
@@ -76,6 +76,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.py:CLASS",
         action="append",
         help="a driver of your own, beside the styles (see README); may be repeated",
+    )
+    parser.add_argument(
+        "--load",
+        metavar="MODEL|TOML",
+        help="another load than the scenario's: closed, constant or poisson, or a whole table such"
+        """ as 'model = "ramp", rates = [100, 500]'""",
     )
     parser.add_argument("--rate", metavar="R,...", type=numbers, help="operations a second")
     parser.add_argument("--users", metavar="N,...", type=numbers, help="users of closed loops")
@@ -134,6 +140,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="two revisions take turns at every trial ('.' is the work tree as it stands); B is"
         " compared with A",
     )
+    parser.add_argument(
+        "--lines",
+        action="store_true",
+        help="for programs: tell the run as JSON lines on standard output, and stop it when"
+        ' {"event": "stop"} comes on standard input (see harness/report/lines.py)',
+    )
     add_gate(parser)
 
 
@@ -144,9 +156,10 @@ def main(options: argparse.Namespace) -> int:
     command = ["python3", "bench.py", *sys.argv[1:]]
 
     from harness.report.console import ConsoleWatcher, console
+    from harness.report.lines import LinesWatcher
     from harness.run import execute
 
-    screen = console()
+    screen = console(stderr=options.lines)
     screen.print(plan.scenario.question, style="bold", markup=False, highlight=False)
     screen.print(
         f"{size(plan)}; results in {' and '.join(map(shown, task.folders))}",
@@ -156,7 +169,11 @@ def main(options: argparse.Namespace) -> int:
     with sides_of(options.interleave, task.folders) as sides:
         for folder in task.folders:
             make(folder)
-        watcher = ConsoleWatcher(plan, screen)
+        watcher: ConsoleWatcher | LinesWatcher
+        if options.lines:
+            watcher = LinesWatcher(plan, task.folders[-1], sys.stdout)
+        else:
+            watcher = ConsoleWatcher(plan, screen)
         try:
             complete = execute(
                 plan,
@@ -167,14 +184,25 @@ def main(options: argparse.Namespace) -> int:
                 _trace(options.trace),
                 given_addresses(options),
                 resume=options.resume is not None,
+                orders=sys.stdin.fileno() if options.lines else None,
             )
         finally:
             watcher.close()
     summaries = [_reported(folder, screen) for folder in task.folders]
     keep_index(task.folders, screen)
     met = _held_against(options, task, summaries[-1], screen)
+    code = _code(options, summaries, complete, met)
+    if isinstance(watcher, LinesWatcher):
+        watcher.end(code, task.folders[-1] / "report.html")
     if not complete:
         screen.print("interrupted: the results are partial", style="red")
+    return code
+
+
+def _code(
+    options: argparse.Namespace, summaries: Sequence["Summary"], complete: bool, met: bool
+) -> int:
+    if not complete:
         return 130
     if not met:
         return NOT_MET

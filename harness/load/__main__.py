@@ -24,6 +24,7 @@ from harness.load.dealing import Share
 from harness.load.floor import Floor, raise_descriptor_limit, receiving_floor
 from harness.load.generator import Generator, Perform
 from harness.load.lanes import Hold, Lanes
+from harness.load.live import MILESTONES, Live
 from harness.load.messages import TrialSpec, WireSpec
 from harness.load.operations.place import Ask, Place, Retry
 from harness.load.operations.watch import Watch
@@ -71,10 +72,11 @@ def driver_named(where: str) -> Driver:
 
 def listen(
     loop: asyncio.AbstractEventLoop,
-) -> tuple[asyncio.Future[int], asyncio.Future[list[str]]]:
-    """The instant of `start`, and the arrivals of `close`, when the harness sends them; the process
-    ends when its input does."""
+) -> tuple[asyncio.Future[int], asyncio.Future[int], asyncio.Future[list[str]]]:
+    """The instants of `start` and of `stop`, and the arrivals of `close`, when the harness sends
+    them; the process ends when its input does."""
     start: asyncio.Future[int] = loop.create_future()
+    stop: asyncio.Future[int] = loop.create_future()
     close: asyncio.Future[list[str]] = loop.create_future()
 
     def read() -> None:
@@ -83,16 +85,20 @@ def listen(
             match message["event"]:
                 case "start":
                     loop.call_soon_threadsafe(start.set_result, message["at_ns"])
+                case "stop":
+                    loop.call_soon_threadsafe(stop.set_result, message["at_ns"])
                 case "close":
                     loop.call_soon_threadsafe(close.set_result, message["arrivals"])
         os._exit(1)
 
     threading.Thread(target=read, daemon=True).start()
-    return start, close
+    return start, stop, close
 
 
-async def report_progress(recorder: Recorder, outbox: Outbox | None, began_ns: int) -> None:
-    """Say every PROGRESS_S what has ended and failed so far."""
+async def report_progress(
+    recorder: Recorder, outbox: Outbox | None, live: Live | None, began_ns: int
+) -> None:
+    """Say every PROGRESS_S what has ended and failed so far, and what is live."""
     while True:
         await asyncio.sleep(PROGRESS_S)
         say(
@@ -101,11 +107,18 @@ async def report_progress(recorder: Recorder, outbox: Outbox | None, began_ns: i
             ended=recorder.ended if outbox is None else outbox.settled,
             failed=recorder.not_done,
         )
+        tell(live)
+
+
+def tell(live: Live | None, whole: bool = False) -> None:
+    """Say the figures since the last time, where somebody wants them."""
+    if live is not None and (rows := live.figures(whole)):
+        say("figures", rows=rows)
 
 
 async def run_trial(spec: TrialSpec) -> None:
     """Open, wait for the start, send, and leave the samples on disk."""
-    start, close = listen(asyncio.get_running_loop())
+    start, stop, close = listen(asyncio.get_running_loop())
     load, share = spec.load, Share(spec.part, spec.parts)
     book = OrderBook(spec.order, spec.key_prefix, spec.seed, spec.block)
     contexts = Contexts.fresh(spec.request_ids, spec.trace is not None)
@@ -159,7 +172,13 @@ async def run_trial(spec: TrialSpec) -> None:
         recorder.planned[:] = type(recorder.planned)("q", (offsets + began).tobytes())
     window = (began + round(spec.warm_up_s * 1e9), began + round(length_s * 1e9))
     memory, cpu = peak_bytes(), time.process_time_ns()
-    progress = asyncio.create_task(report_progress(recorder, outbox, began))
+    live = None
+    if spec.live:
+        # What becomes of a message is decided when the load is over.
+        during = MILESTONES if outbox is None else MILESTONES[: int(spec.acknowledges)]
+        live = Live(recorder, during)
+    progress = asyncio.create_task(report_progress(recorder, outbox, live, began))
+    stop.add_done_callback(lambda at: generator.stop(at.result()))
     if users is not None:
         await asyncio.sleep(max(0.0, (began - time.monotonic_ns()) / 1e9))
         if isinstance(generator, Producing):
@@ -170,6 +189,9 @@ async def run_trial(spec: TrialSpec) -> None:
         await generator.open_loop()
     progress.cancel()
     cpu = time.process_time_ns() - cpu
+    if stop.done():
+        window = cut(window, stop.result())
+    tell(live)
     say("drained")
     files = [Path(name) for name in await close]
     await driver.close()
@@ -208,6 +230,7 @@ async def run_trial(spec: TrialSpec) -> None:
             "keys": spec.keys,
             "acknowledges": spec.acknowledges,
         }
+    tell(live, whole=True)
     sightings = recorder.sightings.sightings()
     if len(sightings):
         write_sightings(sightings_path(samples_path), sightings)
@@ -276,6 +299,12 @@ def dropping(driver: Driver, perform: Perform) -> Perform:
             task.add_done_callback(closing.discard)
 
     return once
+
+
+def cut(window: tuple[int, int], at_ns: int) -> tuple[int, int]:
+    """What was measured of a window when the load ended at an instant; never nothing at all."""
+    start = min(window[0], at_ns)
+    return start, max(start + 1, min(window[1], at_ns))
 
 
 def in_us(lags_ns: npt.NDArray[np.int64]) -> dict[str, float] | None:

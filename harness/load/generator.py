@@ -41,6 +41,9 @@ class Generator:
         self._expired: set[int] = set()
         self.sweep = Sweep(self._expire)
         self.pacer_name = ""
+        self._pacer: Alarm | None = None
+        self._until_ns = 0
+        self._users: list[asyncio.Task[None]] = []
 
     async def open_loop(self) -> None:
         """Send every operation at its planned instant; returns when all have ended.
@@ -49,7 +52,7 @@ class Generator:
         """
         loop = asyncio.get_running_loop()
         recorder, window, limit = self._recorder, self._open, self._in_flight
-        planned, count = recorder.planned, recorder.count
+        planned = recorder.planned
         clock, create_task, operate = time.monotonic_ns, loop.create_task, self._operate
         call_soon = loop.call_soon
         following = 0
@@ -59,7 +62,7 @@ class Generator:
         def due() -> None:
             nonlocal following
             now = clock()
-            row = following
+            row, count = following, recorder.count
             while row < count and planned[row] <= now:
                 if len(window) >= limit:
                     recorder.drop(row)
@@ -71,14 +74,15 @@ class Generator:
                 # Behind the tasks: what is due is sent before the next is thought of.
                 call_soon(pacer.arm, planned[row])
             elif not all_sent.done():
+                self._pacer = None
                 pacer.close()
                 all_sent.set_result(None)
 
-        pacer = sharpest_alarm(loop, due)
+        pacer = self._pacer = sharpest_alarm(loop, due)
         self.pacer_name = pacer.name
         self.sweep.start()
         try:
-            pacer.arm(planned[0] if count else clock())
+            pacer.arm(planned[0] if recorder.count else clock())
             await all_sent
             await self._drain()
         finally:
@@ -88,19 +92,37 @@ class Generator:
         """Let `users` place one operation after the other until an instant; returns when all have
         ended. `planned` is the instant at which a user became ready."""
         self.pacer_name = "closed loop"
+        self._until_ns = until_ns
         self.sweep.start()
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(users):
-                    group.create_task(self._user(think_s, until_ns))
+                self._users += [group.create_task(self._user(think_s)) for _ in range(users)]
         finally:
             self.sweep.stop()
 
-    async def _user(self, think_s: float, until_ns: int) -> None:
+    def stop(self, at_ns: int) -> None:
+        """Plan nothing from an instant on, which should be one to come; what was sent is awaited,
+        as at the end."""
+        self._recorder.cut(at_ns)
+        self._until_ns = min(self._until_ns, at_ns)
+        loop = asyncio.get_running_loop()
+        if self._pacer is not None:
+            # Behind what is armed already, to see whether anything is left to be sent.
+            loop.call_soon(self._pacer.arm, time.monotonic_ns())
+        loop.call_later(max(0.0, (at_ns - time.monotonic_ns()) / 1e9), self._wake_users)
+
+    def _wake_users(self) -> None:
+        """Let those who think leave."""
+        asking = set(self._open.values())
+        for user in self._users:
+            if user not in asking:
+                user.cancel()
+
+    async def _user(self, think_s: float) -> None:
         clock, add, window = time.monotonic_ns, self._recorder.add, self._open
         task = asyncio.current_task()
         assert task is not None
-        while (ready := clock()) < until_ns:
+        while (ready := clock()) < self._until_ns:
             row = add(ready)
             window[row] = task
             before = task.cancelling()
@@ -108,7 +130,7 @@ class Generator:
             while task.cancelling() > before:
                 task.uncancel()
             # An operation that ended without waiting would otherwise keep the loop to itself.
-            await asyncio.sleep(think_s)
+            await asyncio.sleep(think_s if clock() < self._until_ns else 0)
 
     async def _operate(self, row: int) -> None:
         recorder = self._recorder

@@ -1,7 +1,9 @@
 """What the harness and the generator child say to each other, as JSON lines.
 
 The trial on line 1; the child answers `ready` when its lanes are open, or `failed`; then `start`
-with an instant; the child sends `progress` and, once all operations have ended, `drained`; it keeps
+with an instant; the child sends `progress` (and, where the trial is `live`, `figures`: see
+harness.load.live) and, once all operations have ended, `drained`; `stop` with an instant ends the
+load before its time: nothing is planned from then on, and the window ends there. The child keeps
 its connections until it is told to `close`, with the files of arrivals that workers have written by
 then (protos.arrivals), and says `end` when its samples are on disk.
 """
@@ -97,6 +99,8 @@ class TrialSpec:
     """Which of `parts` generators this one is, from 0. All else here is of the whole trial, and
     each takes its share of it (harness.load.dealing)."""
     parts: int = 1
+    live: bool = False
+    """Whether somebody wants `figures`."""
 
     def to_line(self) -> str:
         """As one JSON line."""

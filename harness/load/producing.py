@@ -41,6 +41,8 @@ class Producing:
         self._keys = [book.key(number) for number in range(keys)]
         self.sweep = Sweep(lambda _: outbox.sweep())
         self.pacer_name = ""
+        self._due = asyncio.Event()
+        self._until_ns = 0
 
     async def open_loop(self) -> None:
         """Send every message at its planned instant; returns when all are settled.
@@ -48,14 +50,14 @@ class Producing:
         A message whose instant finds the window full is dropped, never queued.
         """
         loop = asyncio.get_running_loop()
-        planned, count, outbox = self._recorder.planned, self._recorder.count, self._outbox
-        due = asyncio.Event()
+        recorder, outbox, due = self._recorder, self._outbox, self._due
+        planned = recorder.planned
         pacer = sharpest_alarm(loop, due.set)
         self.pacer_name = pacer.name
         self.sweep.start()
         row = 0
         try:
-            while row < count:
+            while row < (count := recorder.count):
                 now = time.monotonic_ns()
                 end = row
                 while end < count and planned[end] <= now:
@@ -82,6 +84,7 @@ class Producing:
         """
         outbox, recorder = self._outbox, self._recorder
         self.pacer_name = "closed loop"
+        self._until_ns = until_ns
         self.sweep.start()
         # One wake-up for many messages, where there are many.
         least = max(1, min(outbox.window // 8, BATCH))
@@ -89,7 +92,7 @@ class Producing:
             while True:
                 await outbox.have(least)
                 now = time.monotonic_ns()
-                if now >= until_ns:
+                if now >= self._until_ns:
                     break
                 take = min(outbox.room, BATCH)
                 await self._submit(recorder.add_many(now, take), take)
@@ -97,6 +100,12 @@ class Producing:
             await outbox.empty()
         finally:
             self.sweep.stop()
+
+    def stop(self, at_ns: int) -> None:
+        """Plan nothing from an instant on; what was sent is settled, as at the end."""
+        self._recorder.cut(at_ns)
+        self._until_ns = min(self._until_ns, at_ns)
+        self._due.set()
 
     async def _submit(self, first: int, count: int) -> int:
         """Hand over messages, BATCH at most; returns the row of the one after them."""

@@ -1,6 +1,8 @@
 """What became of every operation, in flat arrays; nothing is worked out while load runs."""
 
+import time
 from array import array
+from bisect import bisect_left
 from collections import Counter
 
 import numpy as np
@@ -76,6 +78,11 @@ class Recorder:
         self.planned.extend(array("q", [planned_ns]) * more)
         self.count = first + more
         return first
+
+    def cut(self, at_ns: int) -> None:
+        """Nothing is planned from an instant on; what is due by now stays."""
+        at_ns = max(at_ns, time.monotonic_ns() + 1)
+        self.count = min(self.count, bisect_left(self.planned, at_ns))
 
     def drop(self, row: int) -> None:
         """The window was full at its planned instant."""

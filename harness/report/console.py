@@ -26,14 +26,16 @@ COLOURS = {
 }
 
 
-def console() -> Console:
-    """Standard output; wide enough for a table where it is no terminal."""
-    terminal = Console()
-    return terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH)
+def console(stderr: bool = False) -> Console:
+    """Standard output, or error; wide enough for a table where it is no terminal."""
+    terminal = Console(stderr=stderr)
+    return terminal if terminal.is_terminal else Console(stderr=stderr, width=PLAIN_WIDTH)
 
 
 class ConsoleWatcher:
     """Says what runs, how long is left, the live rate and failures, and each trial's p99."""
+
+    figures = None
 
     def __init__(self, plan: Plan, console: Console) -> None:
         self._plan = plan
