@@ -19,6 +19,7 @@ from harness.fault import Fault, prepare_fault
 from harness.generators import Generators
 from harness.journal import Journal
 from harness.load.messages import LoadSpec, OrderSpec, TrialSpec, WireSpec
+from harness.load_process import Figures
 from harness.observe import telemetry
 from harness.plan import IDLE_S, Plan, Trial
 from harness.rig.authority import Certificates

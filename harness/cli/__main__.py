@@ -18,6 +18,7 @@ COMMANDS = {
     "list": "the scenarios, what each answers and how long it takes",
     "report": "make a run's summary and report again from its samples",
     "calibrate": "measure the instrument: does it read what is true on this machine?",
+    "locust": "Locust's page: choose, start, watch and stop runs",
     "compare": "what is different between two runs, cell by cell",
     "doctor": "where brokers and stores come from, and what is missing",
     "serve": "start one style's server by hand",

@@ -1,0 +1,102 @@
+"""`bench.py locust`"""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+from harness.cli.paths import ROOT
+from harness.rig.process import Process, Rig, RigError
+from harness.rig.waiting import answer, until_ready
+from harness.scenario import BadInput
+
+PORT = 8089
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+FORM = {
+    "scenario": "which one the form starts with",
+    "styles": "as in bench.py run",
+    "load": "constant, poisson, closed, ramp or steps",
+    "rate": "operations a second",
+    "users": "users of a closed load",
+    "items": "lines an order",
+    "duration": "measured seconds a trial",
+    "repeats": "trials a cell",
+}
+"""What the start form has, which is filled beforehand."""
+NAMES = {"users": "closed-users"}
+"""Options that Locust knows by another name, having one of its own."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    for name, says in FORM.items():
+        parser.add_argument(f"--{name}", metavar="X", help=says)
+    parser.add_argument(
+        "--driver", metavar="FILE.py:CLASS", action="append", default=[], help="one of your own"
+    )
+    parser.add_argument("--target", metavar="STYLE=ADDRESS", action="append", default=[])
+    parser.add_argument("--out", metavar="DIR", help="default: results/<scenario>-<time>")
+    parser.add_argument("--headless", action="store_true", help="start at once, without a page")
+    parser.add_argument("--port", type=int, default=PORT, help=f"of the page, default {PORT}")
+    parser.add_argument(
+        "--bind",
+        metavar="HOST",
+        default=LOOPBACK[0],
+        help="default 127.0.0.1; another one needs ORDERBENCH_WEB_USER and ORDERBENCH_WEB_PASSWORD",
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run Locust until it ends, or is interrupted; a second interrupt does not wait."""
+    words = [sys.executable, "-P", "-m", "locust", "-f", str(ROOT / "locustfile.py")]
+    given = {name: value for name in FORM if (value := getattr(options, name)) is not None}
+    words += [f"--{NAMES.get(name, name)}={value}" for name, value in given.items()]
+    words += [f"--driver={driver}" for driver in options.driver]
+    words += [f"--target={target}" for target in options.target]
+    if options.out is not None:
+        words.append(f"--out={options.out}")
+    if options.headless:
+        return asyncio.run(_run([*words, "--headless"], None))
+    if not 0 < options.port < 65_536:
+        raise BadInput([f"--port: {options.port} is no port"])
+    words += [f"--web-host={options.bind}", f"--web-port={options.port}"]
+    return asyncio.run(_run(words, options.port if options.bind in LOOPBACK else None))
+
+
+async def _run(words: Sequence[str], port: int | None) -> int:
+    loop = asyncio.get_running_loop()
+    code: asyncio.Future[int] = loop.create_future()
+    interrupted = False
+    async with Rig() as rig:
+        process = await rig.spawn("locust", words, speaks=False)
+
+        def end(with_code: int) -> None:
+            if not code.done():
+                code.set_result(with_code)
+
+        def interrupt() -> None:
+            nonlocal interrupted
+            if interrupted:
+                end(130)
+            interrupted = True
+            rig.signal(process, signal.SIGTERM)
+
+        process.exited.add_done_callback(lambda exited: end(exited.result()))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, interrupt)
+        if port is not None:
+            await _say_when_ready(rig, process, port)
+        return await code
+
+
+async def _say_when_ready(rig: Rig, process: Process, port: int) -> None:
+    async def is_ready() -> bool:
+        return bool(await answer(port, b"HEAD /login HTTP/1.0\r\n\r\n", 4))
+
+    try:
+        await until_ready(rig, process, is_ready)
+    except RigError as error:
+        print(error, file=sys.stderr)
+        return
+    print(f"Locust: http://127.0.0.1:{port}; Ctrl-C ends it", flush=True)

@@ -1,0 +1,111 @@
+"""One run of the harness, in a process of its own."""
+
+import json
+import logging
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gevent
+from gevent import subprocess
+from gevent.event import Event
+
+log = logging.getLogger("orderbench")
+
+PLAN_LIMIT_S = 30.0
+STOP_LIMIT_S = 300.0
+"""For the longest timeout of an operation, and the report; who waits can interrupt again."""
+
+Listener = Callable[[Mapping[str, Any]], None]
+
+
+class Session:
+    """`bench.py run --lines`; it ends when this process does. `follow` must be called for it to be
+    heard beyond its plan."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "harness.cli", "run", *words, "--lines"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Ctrl-C comes to who asks it to stop.
+            start_new_session=True,
+        )
+        self._words: deque[str] = deque(maxlen=100)
+        self._listener: Listener | None = None
+        self._heard = Event()
+        self._followed = Event()
+        self.plan: Mapping[str, Any] | None = None
+        """What it said of its plan; None where it was refused."""
+        self.ended = Event()
+        self.code: int | None = None
+        self.report: str | None = None
+        self.stopped = False
+        """Whether it was asked to stop."""
+        self._errors = gevent.spawn(self._hear_errors)
+        gevent.spawn(self._hear)
+
+    def problems(self) -> list[str]:
+        """Wait for its plan; what is wrong with its words, none if it was planned."""
+        if not self._heard.wait(PLAN_LIMIT_S):
+            self.kill()
+            return [f"the run made no plan within {PLAN_LIMIT_S:g} s"]
+        if self.plan is not None:
+            return []
+        self.ended.wait(PLAN_LIMIT_S)
+        return list(self._words) or [f"the run ended with code {self.code}"]
+
+    def follow(self, listener: Listener) -> None:
+        """Give what it says from now on to a listener."""
+        self._listener = listener
+        self._followed.set()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return not self.ended.is_set()
+
+    def stop(self) -> None:
+        """Let it answer what was sent, write its report, and end; and wait for that. One that has
+        not within STOP_LIMIT_S is killed."""
+        self.stopped = True
+        self._followed.set()
+        try:
+            self._process.stdin.write(b'{"event": "stop"}\n')
+            self._process.stdin.flush()
+        except OSError:
+            pass  # it has ended meanwhile
+        if not self.ended.wait(STOP_LIMIT_S):
+            log.error("the run did not end within %g s, and is killed", STOP_LIMIT_S)
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once; all that it started ends with it."""
+        self._followed.set()
+        self._process.kill()
+        self.ended.wait()
+
+    def _hear(self) -> None:
+        for line in self._process.stdout:
+            message = json.loads(line)
+            if message["event"] == "planned":
+                self.plan = message
+                self._heard.set()
+                self._followed.wait()
+            if message["event"] == "end":
+                self.report = message["report"]
+            if self._listener is not None:
+                self._listener(message)
+        self._errors.join()
+        self.code = self._process.wait()
+        self.ended.set()
+        self._heard.set()
+
+    def _hear_errors(self) -> None:
+        for line in self._process.stderr:
+            said = line.decode(errors="replace").rstrip()
+            self._words.append(said)
+            if self.plan is not None:
+                log.info("%s", said)
