@@ -169,6 +169,7 @@ def _sign_in(web_ui: WebUI, user: str, password: str) -> None:
 def _show(web_ui: WebUI) -> None:
     app = web_ui.app
     assert app is not None
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the form's fields have an order
     web_ui.template_args |= {
         "extended_tabs": [{"key": key, "title": title} for key, (title, _) in TABLES.items()],
         "extended_tables": [

@@ -1,0 +1,127 @@
+"""A load that ends before its time: what was planned until then is accounted for, and no more."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.brake import Brake
+from harness.load.__main__ import cut
+from harness.load.generator import Generator
+from harness.load.lanes import Lanes
+from harness.load.producing import Producing
+from harness.load.recorder import Recorder
+from harness.results import DONE
+from tests.support import LIMIT_S, Run
+from tests.unit.test_generator import NS, at_once, instants, sleeper
+from tests.unit.test_producing import FakeProducer, acknowledge, arrived, concluded, producing
+
+HOURS = 3600 * 1000.0
+
+
+async def stopped(generator: Generator | Producing, after_s: float, ahead_s: float = 0.1) -> int:
+    """Stop a load that goes on; the instant."""
+    await asyncio.sleep(after_s)
+    at = time.monotonic_ns() + round(ahead_s * 1e9)
+    generator.stop(at)
+    return at
+
+
+def generator_of(recorder: Recorder, seconds: float = 0.0) -> Generator:
+    perform = sleeper(seconds) if seconds else at_once
+    return Generator(perform, Lanes(2, True), recorder, 1024, LIMIT_S)
+
+
+def test_an_open_loop_is_cut_at_the_instant(run: Run) -> None:
+    """Issue 8: totals equal the plan up to the stop."""
+
+    async def case() -> None:
+        planned = instants(100_000, 1)
+        recorder = Recorder(planned)
+        generator = generator_of(recorder, 0.02)
+        _, at = await asyncio.gather(generator.open_loop(), stopped(generator, 0.1))
+        samples = recorder.samples((0, 2**62), {})
+        assert (samples.planned == planned[planned < at]).all()
+        assert len(samples) == np.count_nonzero(planned < at) > 0
+        assert (samples.outcome == DONE).all()
+
+    run(case())
+
+
+def test_what_was_due_before_a_late_stop_stays(run: Run) -> None:
+    async def case() -> None:
+        planned = instants(100_000, 1)
+        recorder = Recorder(planned)
+        generator = generator_of(recorder)
+        _, at = await asyncio.gather(generator.open_loop(), stopped(generator, 0.1, -0.05))
+        samples = recorder.samples((0, 2**62), {})
+        assert (samples.outcome == DONE).all()
+        assert len(samples) > np.count_nonzero(planned < at)
+
+    run(case())
+
+
+def test_a_stop_does_not_wait_for_what_is_planned_hours_later(run: Run) -> None:
+    async def case() -> Recorder:
+        recorder = Recorder(instants(3, HOURS))
+        generator = generator_of(recorder)
+        await asyncio.wait_for(
+            asyncio.gather(generator.open_loop(), stopped(generator, 0.1)), LIMIT_S
+        )
+        return recorder
+
+    assert run(case()).count == 1
+
+
+@pytest.mark.parametrize("think_s", [0.0, 3600.0])
+def test_users_leave_also_while_they_think(run: Run, think_s: float) -> None:
+    async def case() -> None:
+        recorder = Recorder()
+        generator = generator_of(recorder, 0.01)
+        until = time.monotonic_ns() + round(HOURS * 1e6)
+        loop = generator.closed_loop(4, think_s, until)
+        _, at = await asyncio.wait_for(asyncio.gather(loop, stopped(generator, 0.1)), LIMIT_S)
+        samples = recorder.samples((0, 2**62), {})
+        assert (samples.planned < at).all()
+        assert (samples.outcome == DONE).all()
+        assert len(samples) >= 4
+
+    run(case())
+
+
+@pytest.mark.parametrize("model", ["open", "closed"])
+def test_messages_are_cut_likewise(run: Run, tmp_path: Path, model: str) -> None:
+    async def case() -> None:
+        planned = instants(100_000, 1)
+        recorder = Recorder(planned) if model == "open" else Recorder()
+        generator, _ = producing(FakeProducer(acknowledge), recorder)
+        far = time.monotonic_ns() + 3600 * NS
+        loop = generator.open_loop() if model == "open" else generator.closed_loop(far)
+        _, at = await asyncio.gather(loop, stopped(generator, 0.1))
+        samples = concluded(recorder, arrived([], tmp_path / "rows"))
+        assert len(samples) > 0
+        assert (samples.planned < at).all()
+        assert (samples.acked != 0).all()
+        if model == "open":
+            assert len(samples) == np.count_nonzero(planned < at)
+
+    run(case())
+
+
+def test_a_window_ends_where_the_load_ended() -> None:
+    assert cut((100, 200), 150) == (100, 150)
+    assert cut((100, 200), 250) == (100, 200)
+    assert cut((100, 200), 50) == (50, 51)
+
+
+def test_a_brake_stops_once_and_says_whether_somebody_stops() -> None:
+    told: list[str] = []
+    idle, under_load = Brake(), Brake()
+    under_load.stop = lambda: told.append("stop")
+    assert not idle.pull()
+    assert under_load.pull()
+    assert under_load.pull()
+    assert idle.pulled
+    assert told == ["stop"]
