@@ -12,6 +12,8 @@ from harness.rig.waiting import answer, until_ready
 from harness.scenario import BadInput
 
 PORT = 8089
+KILLED = 1
+"""The exit code where a signal ended Locust."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FORM = {
     "scenario": "which one the form starts with",
@@ -87,7 +89,8 @@ async def _run(words: Sequence[str], port: int | None) -> int:
             loop.add_signal_handler(number, interrupt)
         if port is not None:
             await _say_when_ready(rig, process, port)
-        return await code
+        ended = await code
+        return KILLED if ended < 0 else ended
 
 
 async def _say_when_ready(rig: Rig, process: Process, port: int) -> None:
