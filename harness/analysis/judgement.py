@@ -39,6 +39,11 @@ def judge(
     if not trials and not reasons:
         return Verdict((Reason(Code.NOT_RUN, "the run ended before its first trial"),))
     reasons += [Reason(Code.ACCOUNTS, words) for words in counts.imbalances]
+    stopped = any(event["kind"] == "trial_stopped" for event in events)
+    if stopped and not counts.planned and not reasons:
+        said = "the run was stopped before the measured window of its first trial"
+        lost = _ledger_reasons(trials, run.info["scenario"].get("fault") is not None)
+        return Verdict((Reason(Code.NOT_RUN, said), *lost))
     if info.get("null"):
         reasons.append(Reason(Code.NULL, "no order is read, and nothing is done about it"))
     scenario = run.info["scenario"]

@@ -40,7 +40,17 @@ def loaded_by(command: list[str]) -> set[str]:
     return set(done.stdout.split("MODULES ")[1].split())
 
 
-HEAVY = {"pandas", "matplotlib", "pyarrow", "numpy", "aiohttp", "grpc", "httpx", "websockets"}
+LOCUST = {"locust", "gevent", "flask"}
+HEAVY = {
+    "pandas",
+    "matplotlib",
+    "pyarrow",
+    "numpy",
+    "aiohttp",
+    "grpc",
+    "httpx",
+    "websockets",
+} | LOCUST
 
 
 def test_list_imports_nothing_heavy() -> None:
@@ -51,7 +61,8 @@ def test_the_parent_of_a_run_imports_no_client_library() -> None:
     code = "import sys, harness.run, harness.report.build, harness.cli.run; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    assert not set(done.stdout.split()) & {"aiohttp", "grpc", "httpx", "websockets", "uvloop"}
+    libraries = {"aiohttp", "grpc", "httpx", "websockets", "uvloop"}
+    assert not set(done.stdout.split()) & (libraries | LOCUST)
 
 
 def test_no_address_in_the_lock() -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness import results
 from harness.brake import Brake
 from harness.load.__main__ import cut
 from harness.load.generator import Generator
 from harness.load.lanes import Lanes
 from harness.load.producing import Producing
 from harness.load.recorder import Recorder
+from harness.record import finished_trials
 from harness.results import DONE
 from tests.support import LIMIT_S, Run
 from tests.unit.test_generator import NS, at_once, instants, sleeper
@@ -125,3 +127,10 @@ def test_a_brake_stops_once_and_says_whether_somebody_stops() -> None:
     assert under_load.pull()
     assert idle.pulled
     assert told == ["stop"]
+
+
+def test_a_trial_that_was_stopped_runs_again_when_its_run_goes_on() -> None:
+    events = [{"cell": "a", "trial": n, "kind": "trial_started", "detail": ""} for n in (1, 2)]
+    events.append({"cell": "a", "trial": 2, "kind": "trial_stopped", "detail": ""})
+    found = results.Run(Path(), {}, {"a": [Path("1.parquet"), Path("2.parquet")]}, [], events)
+    assert finished_trials(found) == {("a", 1)}

@@ -71,12 +71,14 @@ def judged(
     condition: Condition | None = None,
     variant: str = "rest",
     run: Mapping[str, Any] | None = None,
+    events: Sequence[str] = (),
 ) -> Verdict:
-    """The verdict on a cell of these trials; `run` adds to run.json."""
+    """The verdict on a cell of these trials; `run` adds to run.json, `events` are kinds."""
     info = summaries.info_of(parse_variant(variant), load, condition or Condition())
     said: dict[str, Any] = {"scenario": {"repeats": len(trials)}, "placement": {"shared": False}}
     counts = sum((trial.counts for trial in trials), Counts())
-    return judge(Run(Path(), {**said, **(run or {})}, {}, [], []), info, trials, counts)
+    told = [{"cell": info["id"], "trial": 1, "kind": kind, "detail": ""} for kind in events]
+    return judge(Run(Path(), {**said, **(run or {})}, {}, [], told), info, trials, counts)
 
 
 def codes(verdict: Verdict) -> set[str]:
@@ -97,6 +99,16 @@ def busy(share: float, other: float | None = None, **roles: float) -> Seen:
 
 def test_nothing_speaks_against_a_trial_as_it_should_be() -> None:
     assert judged([result(number=n, seen=busy(0.3, 0.02)) for n in (1, 2, 3)]) == Verdict()
+
+
+def test_a_trial_that_was_stopped_in_its_warm_up_says_nothing_of_the_service() -> None:
+    found = samples()
+    in_warm_up = replace(found, measured=np.zeros(COUNT, np.bool_))
+    assert codes(judged([result(in_warm_up)])) >= {"no_completions"}
+    verdict = judged([result(in_warm_up)], events=["trial_stopped"])
+    assert codes(verdict) == {"not_run"}
+    assert verdict.status is Status.SKIPPED
+    assert codes(judged([result(found)], events=["trial_stopped"])) == set()
 
 
 def test_lag_matters_by_what_it_does_to_a_percentile() -> None:
