@@ -9,76 +9,79 @@ from typing import Self, TypeVar
 
 from harness import merging
 from harness.load.messages import TrialSpec
-from harness.load_process import Figures, LoadProcess, Progress, TrialFailed, soon
+from harness.load_process import Figures, Load, Progress, TrialFailed, soon
 from harness.results import part_path
 from harness.rig.parts import numbered
-from harness.rig.placement import Placement
-from harness.rig.process import Process, Rig
 
 ROLE = "generator"
 T = TypeVar("T")
 
 
 class Generators:
-    """As a LoadProcess: `start`, `open`, `send`, `drained`, `finish` in this order. What fails in
+    """As a Load: `start`, `open`, `send`, `drained`, `finish` in this order. What fails in
     one of several is told with its number."""
 
-    def __init__(self, processes: Sequence[LoadProcess] = ()) -> None:
-        self._all = list(processes)
+    def __init__(self, loads: Sequence[Load] = ()) -> None:
+        self.all = list(loads)
         self._path: Path | None = None
 
     @classmethod
     async def start(
         cls,
-        rig: Rig,
-        placement: Placement,
+        start: Callable[[int, str], Awaitable[Load]],
+        parts: int,
         stack: contextlib.AsyncExitStack,
-        end: Callable[[Process], Awaitable[None]],
+        hurried: Callable[[], bool],
     ) -> Self:
-        """Fresh ones. When the stack unwinds each is given to `end`, and what they have left by
-        themselves is removed."""
+        """Fresh ones: `start` makes one of its number and its role. When the stack unwinds each is
+        ended, by force where that is `hurried`, and what they have left by themselves is
+        removed."""
         generators = cls()
         stack.callback(generators.forget)
-        for part, name in enumerate(numbered(ROLE, range(placement.generators))):
-            each = await LoadProcess.start(rig, placement.of_generator(part), name)
-            stack.push_async_callback(end, each.process)
-            generators._all.append(each)
+        for part, role in enumerate(numbered(ROLE, range(parts))):
+            each = await start(part, role)
+            stack.push_async_callback(cls._end, each, hurried)
+            generators.all.append(each)
         return generators
+
+    @staticmethod
+    async def _end(each: Load, hurried: Callable[[], bool]) -> None:
+        await each.end(by_force=hurried())
 
     @property
     def pids(self) -> dict[str, int]:
         """By role: `generator`, `generator.2`..."""
-        return numbered(ROLE, [each.process.pid for each in self._all])
+        return numbered(ROLE, [each.pid for each in self.all])
 
     async def open(self, spec: TrialSpec, figures: Figures | None = None) -> None:
-        """See LoadProcess.open; `spec` is of the whole, and `figures` is told those of all. Raises
+        """See Load.open; `spec` is of the whole, and `figures` is told those of all. Raises
         TrialFailed."""
-        self._path, parts = Path(spec.samples_path), len(self._all)
+        self._path, parts = Path(spec.samples_path), len(self.all)
         specs = [spec]
         if parts > 1:
             specs = [
                 replace(spec, part=n, parts=parts, samples_path=str(part_path(self._path, n)))
                 for n in range(parts)
             ]
-        for each in self._all:
+        for each in self.all:
             each.figures = figures
-        await self._together([each.open(s) for each, s in zip(self._all, specs, strict=True)])
+        await self._together([each.open(s) for each, s in zip(self.all, specs, strict=True)])
 
     def send(self) -> int:
-        """Let all begin at one instant, which it returns; see LoadProcess.send."""
+        """Let all begin at one instant, which it returns; see Load.send."""
         began = soon()
-        for each in self._all:
+        for each in self.all:
             each.send(began)
         return began
 
     def stop(self, at_ns: int) -> None:
-        """See LoadProcess.stop: all at the same instant."""
-        for each in self._all:
+        """See Load.stop: all at the same instant."""
+        for each in self.all:
             each.stop(at_ns)
 
     async def drained(self, progress: Progress | None = None) -> None:
         """Wait until every operation of all has ended. Raises TrialFailed."""
-        rates, failed = [0.0] * len(self._all), [0] * len(self._all)
+        rates, failed = [0.0] * len(self.all), [0] * len(self.all)
 
         def told(part: int) -> Progress:
             def tell(elapsed: float, rate: float, bad: int) -> None:
@@ -88,23 +91,23 @@ class Generators:
 
             return tell
 
-        await self._together([each.drained(told(part)) for part, each in enumerate(self._all)])
+        await self._together([each.drained(told(part)) for part, each in enumerate(self.all)])
 
     async def finish(self, arrivals: Sequence[Path] = ()) -> None:
         """Let all close their connections, and put their samples together. Raises TrialFailed."""
-        await self._together([each.finish(arrivals) for each in self._all])
-        if len(self._all) == 1:
+        await self._together([each.finish(arrivals) for each in self.all])
+        if len(self.all) == 1:
             return
         assert self._path is not None
         try:
-            await asyncio.to_thread(merging.merge, self._path, len(self._all))
+            await asyncio.to_thread(merging.merge, self._path, len(self.all))
         except (OSError, ValueError, merging.Unlike) as error:
             raise TrialFailed(f"the generators' parts do not fit together: {error}") from None
 
     def forget(self) -> None:
         """Remove what each has left by itself."""
-        if self._path is not None and len(self._all) > 1:
-            merging.forget(self._path, len(self._all))
+        if self._path is not None and len(self.all) > 1:
+            merging.forget(self._path, len(self.all))
 
     async def _together(self, waiting: Sequence[Awaitable[T]]) -> list[T]:
         """What all return; the first failure ends the waiting for the others."""
@@ -120,6 +123,6 @@ class Generators:
         try:
             return await waiting
         except TrialFailed as error:
-            if len(self._all) == 1:
+            if len(self.all) == 1:
                 raise
-            raise TrialFailed(f"generator {number} of {len(self._all)}: {error}") from None
+            raise TrialFailed(f"generator {number} of {len(self.all)}: {error}") from None

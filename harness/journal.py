@@ -12,6 +12,42 @@ from harness.observe.telemetry import cpu_ns, cpu_split_ns, peak_bytes, rss_byte
 from harness.plan import Trial
 
 
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What is seen of one trial."""
+
+    cell: str
+    trial: int
+    telemetry: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+
+    def event(self, kind: str, detail: str = "") -> None:
+        """Note that something happened now."""
+        self.events.append(_event(kind, detail, self.cell, self.trial))
+
+    def sample(self, pids: Mapping[str, int], mark: str = "", whole: bool = False) -> None:
+        """Note CPU time and memory of each role's process, with `whole` also its peak of memory and
+        its context switches, which takes longer; one that has ended is passed over."""
+        for role, pid in pids.items():
+            with contextlib.suppress(ProcessLookupError):
+                user, system = cpu_split_ns(pid)
+                row = {
+                    "at": time.monotonic_ns(),
+                    "cell": self.cell,
+                    "trial": self.trial,
+                    "role": role,
+                    "cpu_ns": cpu_ns(pid),
+                    "user_ns": user,
+                    "system_ns": system,
+                    "rss_bytes": rss_bytes(pid),
+                    "mark": mark,
+                }
+                if whole and (switched := switches(pid)) is not None:
+                    row |= asdict(switched)
+                    row["peak_bytes"] = peak_bytes(pid)
+                self.telemetry.append(row)
+
+
 @dataclass
 class Journal:
     """What the harness itself saw, written again after every trial so that a kill loses little."""
@@ -26,47 +62,20 @@ class Journal:
         """Rows of telemetry that are at a mark."""
         return [row for row in self.telemetry if row["mark"]]
 
+    def of(self, trial: Trial) -> Notes:
+        """Where what is seen of a trial is noted."""
+        return Notes(trial.cell.id, trial.block + 1, self.telemetry, self.events)
+
     def event(self, kind: str, detail: str = "", trial: Trial | None = None) -> None:
         """Note that something happened now."""
-        self.events.append(
-            {
-                "at": time.monotonic_ns(),
-                "cell": trial.cell.id if trial else None,
-                "trial": trial.block + 1 if trial else None,
-                "kind": kind,
-                "detail": detail,
-            }
-        )
+        cell, number = (trial.cell.id, trial.block + 1) if trial else (None, None)
+        self.events.append(_event(kind, detail, cell, number))
 
     def first(self, trial: Trial) -> bool:
         """Whether this has not been asked before of a cell that costs the same at rest."""
         known = trial.cell.at_rest in self._rested
         self._rested.add(trial.cell.at_rest)
         return not known
-
-    def sample(
-        self, trial: Trial, pids: Mapping[str, int], mark: str = "", whole: bool = False
-    ) -> None:
-        """Note CPU time and memory of each role's process, with `whole` also its peak of memory and
-        its context switches, which takes longer; one that has ended is passed over."""
-        for role, pid in pids.items():
-            with contextlib.suppress(ProcessLookupError):
-                user, system = cpu_split_ns(pid)
-                row = {
-                    "at": time.monotonic_ns(),
-                    "cell": trial.cell.id,
-                    "trial": trial.block + 1,
-                    "role": role,
-                    "cpu_ns": cpu_ns(pid),
-                    "user_ns": user,
-                    "system_ns": system,
-                    "rss_bytes": rss_bytes(pid),
-                    "mark": mark,
-                }
-                if whole and (switched := switches(pid)) is not None:
-                    row |= asdict(switched)
-                    row["peak_bytes"] = peak_bytes(pid)
-                self.telemetry.append(row)
 
     def write(self) -> None:
         """Put both files on disk."""
@@ -75,3 +84,8 @@ class Journal:
             folder / "telemetry.parquet", self.telemetry, results.telemetry_schema()
         )
         results.write_table(folder / "events.parquet", self.events, results.events_schema())
+
+
+def _event(kind: str, detail: str, cell: str | None, trial: int | None) -> dict[str, Any]:
+    at = time.monotonic_ns()
+    return {"at": at, "cell": cell, "trial": trial, "kind": kind, "detail": detail}

@@ -1,8 +1,9 @@
-"""The generator child as the harness sees it: one process, one trial."""
+"""A generator as the harness sees it: one process, one trial."""
 
 import asyncio
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -29,39 +30,35 @@ class TrialFailed(Exception):
     """A trial that left no samples, and why."""
 
 
-class LoadProcess:
-    """A generator child; `start`, `open`, `send`, `drained`, `finish` in this order."""
+class Load(ABC):
+    """A generator, wherever it runs; `open`, `send`, `drained`, `finish`, `end` in this order."""
 
-    def __init__(self, rig: Rig, process: Process) -> None:
-        self.process = process
+    def __init__(self) -> None:
         self.figures: Figures | None = None
         """Who is told them, where the trial is live."""
-        self._rig = rig
         self._spec: TrialSpec
 
-    @classmethod
-    async def start(
-        cls, rig: Rig, cpus: Sequence[int] | None = None, name: str = "generator"
-    ) -> Self:
-        """A fresh one, on `cpus` only where given. It imports its libraries meanwhile."""
-        return cls(rig, await rig.program(name, ["harness.load"], cpus))
+    @property
+    @abstractmethod
+    def pid(self) -> int:
+        """Of its process, on its machine."""
 
     async def open(self, spec: TrialSpec) -> None:
         """Tell it its trial and wait until its lanes are open. Raises TrialFailed."""
         self._spec = spec
-        self.process.say(spec.to_line())
-        await self._expect("ready", READY_LIMIT_S, None)
+        self._say(spec.to_line())
+        await self._ready()
 
     def send(self, began: int | None = None) -> int:
-        """Let the load begin at an instant of CLOCK_MONOTONIC, in ns; without one in START_DELAY_S.
-        Returns it."""
+        """Let the load begin at an instant of this machine's CLOCK_MONOTONIC, in ns; without one in
+        START_DELAY_S. Returns it."""
         began = soon() if began is None else began
-        self.process.say(json.dumps({"event": "start", "at_ns": began}) + "\n")
+        self._say(json.dumps({"event": "start", "at_ns": self._there(began)}) + "\n")
         return began
 
     def stop(self, at_ns: int) -> None:
         """Let it plan nothing from an instant on, which should be one to come, and drain."""
-        self.process.say(json.dumps({"event": "stop", "at_ns": at_ns}) + "\n")
+        self._say(json.dumps({"event": "stop", "at_ns": self._there(at_ns)}) + "\n")
 
     async def drained(self, progress: Progress | None = None) -> None:
         """Wait until every operation has ended; its connections stand. Raises TrialFailed."""
@@ -75,8 +72,32 @@ class LoadProcess:
         `arrivals`: the files of the workers that took its messages. Raises TrialFailed.
         """
         files = [str(path) for path in arrivals]
-        self.process.say(json.dumps({"event": "close", "arrivals": files}) + "\n")
+        self._say(json.dumps({"event": "close", "arrivals": files}) + "\n")
+        return await self._done()
+
+    async def _ready(self) -> None:
+        await self._expect("ready", READY_LIMIT_S, None)
+
+    async def _done(self) -> dict[str, Any]:
         return await self._expect("end", END_GRACE_S, None)
+
+    def _there(self, at_ns: int) -> int:
+        """An instant of this machine's clock in that of the generator's."""
+        return at_ns
+
+    @abstractmethod
+    async def end(self, by_force: bool = False) -> int:
+        """End its process; returns its exit code. Raises RigError."""
+
+    @abstractmethod
+    def _say(self, line: str) -> None: ...
+
+    @abstractmethod
+    async def _hear(self) -> Mapping[str, Any] | None:
+        """The next message; None when it has ended. Raises TrialFailed when it cannot be heard."""
+
+    @abstractmethod
+    def _last_words(self) -> str: ...
 
     async def _expect(
         self, event: str, limit_s: float, progress: Progress | None
@@ -84,7 +105,7 @@ class LoadProcess:
         ended, elapsed = 0, 0.0
         try:
             async with asyncio.timeout(limit_s):
-                while message := await self.process.hear():
+                while message := await self._hear():
                     match message["event"]:
                         case "progress":
                             span = message["elapsed_s"] - elapsed
@@ -98,9 +119,43 @@ class LoadProcess:
                         case "failed":
                             raise TrialFailed(message["reason"])
                         case said if said == event:
-                            return message
+                            return dict(message)
         except TimeoutError:
             raise TrialFailed(f"the generator did not say {event!r} in {limit_s:g} s") from None
-        code = await self._rig.stop(self.process)
-        words = self._rig.last_words(self.process.name) or "no words"
+        code = await self.end()
+        words = self._last_words() or "no words"
         raise TrialFailed(f"the generator ended with code {code} before {event!r}: {words}")
+
+
+class LoadProcess(Load):
+    """A generator that is a child of this process."""
+
+    def __init__(self, rig: Rig, process: Process) -> None:
+        super().__init__()
+        self.process = process
+        self._rig = rig
+
+    @classmethod
+    async def start(
+        cls, rig: Rig, cpus: Sequence[int] | None = None, name: str = "generator"
+    ) -> Self:
+        """A fresh one, on `cpus` only where given. It imports its libraries meanwhile."""
+        return cls(rig, await rig.program(name, ["harness.load"], cpus))
+
+    @property
+    def pid(self) -> int:
+        """See Load."""
+        return self.process.pid
+
+    async def end(self, by_force: bool = False) -> int:
+        """See Load."""
+        return await (self._rig.kill if by_force else self._rig.stop)(self.process)
+
+    def _say(self, line: str) -> None:
+        self.process.say(line)
+
+    async def _hear(self) -> Mapping[str, Any] | None:
+        return await self.process.hear()
+
+    def _last_words(self) -> str:
+        return self._rig.last_words(self.process.name)

@@ -416,6 +416,8 @@ def generators_of(info: Mapping[str, Any]) -> int:
 def generator_processors(info: Mapping[str, Any]) -> int:
     """How many processors a run's generators have in turn, by its run.json. Where the system puts
     them, each may have its own."""
+    if (told := info["placement"].get("processors")) is not None:
+        return int(told)
     return len(info["placement"].get("generator") or range(generators_of(info)))
 
 

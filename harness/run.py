@@ -16,6 +16,7 @@ from typing import Any
 from harness import results
 from harness.analysis.trial import TrialResult
 from harness.brake import Brake
+from harness.hosts.crew import Crew, Wanted
 from harness.journal import Journal
 from harness.load_process import TrialFailed
 from harness.machine import calibration_of
@@ -26,7 +27,7 @@ from harness.redaction import redacted
 from harness.rig.authority import make_authority
 from harness.rig.awake import awake
 from harness.rig.parts import Parts, start_parts
-from harness.rig.placement import this_machine
+from harness.rig.placement import Placement, this_machine
 from harness.rig.process import Rig, RigError
 from harness.rig.tree import OWN, Tree
 from harness.scenario import BadInput
@@ -52,6 +53,7 @@ def execute(
     addresses: Mapping[str, str] | None = None,
     resume: bool = False,
     orders: int | None = None,
+    wanted: Wanted | None = None,
 ) -> bool:
     """Run all trials of a plan for each side; returns whether the run was complete.
 
@@ -61,11 +63,12 @@ def execute(
     only what is missing is run; raises BadInput where a broker or a store is not what it was.
     SIGINT or SIGTERM ends the run after what is finished has been kept. `orders` is a descriptor on
     which `{"event": "stop"}` comes, which ends it after what was sent has been answered, and whose
-    end does as a signal does.
+    end does as a signal does. `wanted`: the workers that run the generators; raises RigError, with
+    nothing written, where they do not come.
     """
     addresses = addresses or {}
     return asyncio.run(
-        _execute(plan, sides, targets, command, watch, trace, addresses, resume, orders)
+        _execute(plan, sides, targets, command, watch, trace, addresses, resume, orders, wanted)
     )
 
 
@@ -79,6 +82,7 @@ async def _execute(
     addresses: Mapping[str, str],
     resume: bool,
     orders: int | None,
+    wanted: Wanted | None,
 ) -> bool:
     loop = asyncio.get_running_loop()
     running = asyncio.current_task()
@@ -93,8 +97,15 @@ async def _execute(
     try:
         async with contextlib.AsyncExitStack() as stack:
             kept_awake = stack.enter_context(awake())
+            placement, crew = this_machine(plan.generators), None
+            around: dict[str, Any] = {"awake": kept_awake}
+            if wanted is not None:
+                crew = await stack.enter_async_context(Crew(wanted, watch.said))
+                await crew.gather()
+                placement = crew.placement
+                around["hosts"] = crew.told
             infos = [
-                {**info, "awake": kept_awake} for info in _run_infos(plan, sides, targets, command)
+                {**info, **around} for info in _run_infos(plan, sides, targets, command, placement)
             ]
             for warning in infos[0]["environment"]["before"]["warnings"]:
                 watch.said(warning)
@@ -112,7 +123,7 @@ async def _execute(
             private = Path(stack.enter_context(TemporaryDirectory(prefix="orderbench-")))
             encrypts = any(cell.condition.tls for cell in plan.cells)
             certificates = make_authority(private) if encrypts else None
-            wanted = {part: n for part, n in plan.parts.items() if part not in targets}
+            needed = {part: n for part, n in plan.parts.items() if part not in targets}
             fast = plan.scenario.broker.boot == "fast"
             # Below the run, where it is found should the harness be killed.
             data = Path(
@@ -122,11 +133,10 @@ async def _execute(
                     )
                 )
             )
-            parts = await start_parts(rigs[0], wanted, addresses, watch.said, fast, data)
+            parts = await start_parts(rigs[0], needed, addresses, watch.said, fast, data)
             stack.push_async_callback(_stop, parts, records[0].journal)
             for record in records:
                 _note_parts(record, parts)
-            placement = this_machine(plan.generators)
             if placement.words:
                 watch.said(placement.words)
             turns = [
@@ -144,6 +154,7 @@ async def _execute(
                         record.journal,
                         watch,
                         brake,
+                        crew,
                     ),
                     side.tree.revision,
                 )
@@ -298,9 +309,8 @@ def _note_parts(record: Record, parts: Parts) -> None:
     record.note(parts={**before, **found})
 
 
-def surroundings(targets: Mapping[str, str], generators: int = 1) -> dict[str, Any]:
+def surroundings(targets: Mapping[str, str], placement: Placement) -> dict[str, Any]:
     """Where a run takes place, and against whose services, as in run.json."""
-    placement = this_machine(generators)
     return {
         "environment": collect_environment(),
         "placement": {
@@ -308,16 +318,21 @@ def surroundings(targets: Mapping[str, str], generators: int = 1) -> dict[str, A
             "server": placement.server,
             "shared": placement.shared,
             "generators": placement.generators,
+            "processors": placement.generator_processors,
         },
         "targets": {style: redacted(address) for style, address in targets.items()},
     }
 
 
 def _run_infos(
-    plan: Plan, sides: Sequence[Side], targets: Mapping[str, str], command: list[str]
+    plan: Plan,
+    sides: Sequence[Side],
+    targets: Mapping[str, str],
+    command: list[str],
+    placement: Placement,
 ) -> list[dict[str, Any]]:
     """run.json of each side, as a run begins with it."""
-    around = surroundings(targets, plan.generators)
+    around = surroundings(targets, placement)
     begun = {
         "format": results.FORMAT,
         "status": "running",

@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from harness.journal import Journal
+from harness.journal import Notes
 from harness.observe import telemetry, wire
-from harness.plan import Trial
 
 SAMPLE_S = 0.25
 MARGIN_NS = 100_000_000
@@ -17,17 +15,21 @@ MARGIN_NS = 100_000_000
 
 
 class Sampler:
-    """The eyes on one trial; what they see is in the journal."""
+    """The eyes on one trial, on one machine."""
 
     def __init__(
-        self, journal: Journal, trial: Trial, pids: Mapping[str, int], others: Mapping[str, int]
+        self,
+        notes: Notes,
+        pids: Mapping[str, int],
+        others: Mapping[str, int],
+        outside: str = wire.OUTSIDE,
     ) -> None:
         """`pids`: the trial's processes by role, as wire.Meter takes them; `others`: those which
-        take no part and whose CPU time is read all the same."""
-        self._journal = journal
-        self._trial = trial
+        take no part and whose CPU time is read all the same. `outside`: see wire.Meter."""
+        self._notes = notes
         self._pids = pids
-        self._all = {**pids, **others, "harness": os.getpid()}
+        self._all = {**pids, **others}
+        self._outside = outside
         self._window: tuple[int, int]
 
     async def rest(self, seconds: float) -> None:
@@ -52,7 +54,7 @@ class Sampler:
             while (left := self._left_s(end)) > 0:
                 await asyncio.sleep(min(left, SAMPLE_S))
                 if left > SAMPLE_S:
-                    self._journal.sample(self._trial, self._all)
+                    self._notes.sample(self._all)
             self._mark(mark)
 
     def _left_s(self, end: int, margin_ns: int = 0) -> float:
@@ -65,22 +67,27 @@ class Sampler:
 
     async def _count(self, began: int) -> None:
         try:
-            meter = wire.Meter(self._pids)
+            meter = wire.Meter(self._pids, self._outside)
         except OSError:
             return
         async with meter:
             await self._until(0, -min(MARGIN_NS, self._window[0] - began))
-            self._journal.sample(self._trial, self._all, "count_start", whole=True)
+            self._notes.sample(self._all, "count_start", whole=True)
             await meter.begin()
             first = time.monotonic_ns()
             await self._until(1, MARGIN_NS)
             counted = asdict(await meter.end())
             last = time.monotonic_ns()
-            self._journal.sample(self._trial, self._all, "count_end", whole=True)
+            self._notes.sample(self._all, "count_end", whole=True)
         said = {"from": first, "to": last, **counted}
-        self._journal.event("wire", json.dumps(said), self._trial)
+        self._notes.event("wire", json.dumps(said))
 
     def _mark(self, mark: str) -> None:
-        said = {"mark": mark, "at": time.monotonic_ns(), "processors": telemetry.processors()}
-        self._journal.sample(self._trial, self._all, mark)
-        self._journal.event("processors", json.dumps(said), self._trial)
+        said = {
+            "mark": mark,
+            "at": time.monotonic_ns(),
+            "processors": telemetry.processors(),
+            "roles": list(self._all),
+        }
+        self._notes.sample(self._all, mark)
+        self._notes.event("processors", json.dumps(said))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import re
 import secrets
 import time
@@ -17,10 +18,12 @@ from harness.analysis.trial import TrialResult, summarize_trial
 from harness.brake import Brake
 from harness.fault import Fault, prepare_fault
 from harness.generators import Generators
-from harness.journal import Journal
+from harness.hosts.crew import Crew
+from harness.hosts.remote import RemoteLoad, RemoteSampler, wires
+from harness.journal import Journal, Notes
 from harness.load.messages import LoadSpec, OrderSpec, TrialSpec, WireSpec
-from harness.load_process import Figures
-from harness.observe import telemetry
+from harness.load_process import Figures, Load, LoadProcess
+from harness.observe import telemetry, wire
 from harness.plan import IDLE_S, Plan, Trial
 from harness.rig.authority import Certificates
 from harness.rig.parts import BROKERS, Parts, numbered, variable
@@ -81,6 +84,8 @@ class Setting:
     journal: Journal
     watch: Watcher
     brake: Brake
+    crew: Crew | None = None
+    """Who runs the generators, where that is not this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +138,17 @@ class OneTrial:
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> tuple[Generators, _Served]:
         # They import their libraries while the server does, on another processor.
-        placement = self._setting.placement
-        generators = await Generators.start(self._rig, placement, stack, self._end)
+        crew, placement = self._setting.crew, self._setting.placement
+
+        async def here(part: int, role: str) -> Load:
+            return await LoadProcess.start(self._rig, placement.of_generator(part), role)
+
+        generators = await Generators.start(
+            here if crew is None else crew.start,
+            placement.generators,
+            stack,
+            lambda: self._hurried,
+        )
         return generators, await self._serve(stack)
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> _Served:
@@ -256,45 +270,60 @@ class OneTrial:
             self._journal.event("server_stopped", json.dumps(said), self._trial)
 
     async def _load(self, generators: Generators, served: _Served) -> None:
-        self._journal.sample(self._trial, served.pids, "before_open")
+        notes = self._journal.of(self._trial)
+        notes.sample(served.pids, "before_open")
         for pid in served.pids.values():
             telemetry.forget_peak(pid)
         await generators.open(self._spec(served.address), self._setting.watch.figures)
-        pids = {**served.pids, **self._stores(), **generators.pids}
-        frozen = self._setting.parts.frozen_pids
-        sampler = Sampler(self._journal, self._trial, pids, frozen)
+        eyes = self._eyes(notes, generators, served)
         if self._journal.first(self._trial):
-            await sampler.rest(IDLE_S)
+            await asyncio.gather(*(each.rest(IDLE_S) for each in eyes))
         fault = await self._prepare_fault(served)
         began = generators.send()
         self._journal.event("trial_started", str(began), self._trial)
-        watching = [asyncio.create_task(sampler.watch(began, *self._window(began)))]
-        if fault is not None:
-            watching.append(asyncio.create_task(fault.happen(began)))
+        window = self._window(began)
+        looking = [asyncio.create_task(each.watch(began, *window)) for each in eyes]
+        breaking = [] if fault is None else [asyncio.create_task(fault.happen(began))]
 
         def stop() -> None:
             at = time.monotonic_ns() + STOP_DELAY_NS
             self._journal.event("trial_stopped", str(at), self._trial)
             generators.stop(at)
-            sampler.stop(at)
-            for task in watching[1:]:
+            for each in eyes:
+                each.stop(at)
+            for task in breaking:
                 task.cancel()
 
         self._setting.brake.stop = stop
+        tasks = [*looking, *breaking]
         try:
             await generators.drained(self._setting.watch.trial_progress)
             self._setting.brake.stop = lambda: None
-            await asyncio.gather(*watching, return_exceptions=self._setting.brake.pulled)
+            await asyncio.gather(*tasks, return_exceptions=self._setting.brake.pulled)
         finally:
-            for task in watching:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*watching, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+        far = [each for each in eyes if isinstance(each, RemoteSampler)]
+        if far and not served.pids and (counted := wires(far)) is not None:
+            notes.event("wire", json.dumps(counted))
         files = await self._drain(served, self._path.parent)
         try:
             await generators.finish(files)
         finally:
             for file in files:
                 file.unlink(missing_ok=True)
+
+    def _eyes(
+        self, notes: Notes, generators: Generators, served: _Served
+    ) -> list[Sampler | RemoteSampler]:
+        """On this machine and on those of generators that are elsewhere."""
+        far = [each for each in generators.all if isinstance(each, RemoteLoad)]
+        pids = {**served.pids, **self._stores(), **({} if far else generators.pids)}
+        others = {**self._setting.parts.frozen_pids, "harness": os.getpid()}
+        outside = wire.CLIENT if far and served.pids else wire.OUTSIDE
+        here = Sampler(notes, pids, others, outside)
+        return [here, *(RemoteSampler(each, notes) for each in far)]
 
     async def _prepare_fault(self, served: _Served) -> Fault | None:
         shape = self._plan.scenario.fault

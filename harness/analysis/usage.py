@@ -128,20 +128,31 @@ def other_busy(
     marks: Marks, events: Iterable[Mapping[str, Any]], between: tuple[str, str] = _WINDOW
 ) -> float | None:
     """How many processors were busy with what no process of the run did: others, the kernel's own
-    threads, interrupts, and what the hypervisor took. None where it was not seen.
+    threads, interrupts, and what the hypervisor took; of several machines, on the one where it is
+    most. None where it was not seen.
 
     A processor is busy while it is not idle: that is measured, whereas what it was busy with is
     sampled at timer interrupts, which what wakes by a timer escapes.
     """
     said = [json.loads(e["detail"]) for e in events if e["kind"] == "processors"]
-    read = {each["mark"]: each for each in said}
-    if not set(between) <= read.keys():
-        return None
-    first, last = (read[mark] for mark in between)
+    by_machine: dict[str, dict[str, Any]] = {}
+    for each in said:
+        by_machine.setdefault(each.get("host", ""), {})[each["mark"]] = each
+    seen = [
+        _other_busy(marks, *(read[mark] for mark in between))
+        for read in by_machine.values()
+        if set(between) <= read.keys()
+    ]
+    return max(seen, default=None)
+
+
+def _other_busy(marks: Marks, first: Mapping[str, Any], last: Mapping[str, Any]) -> float:
     span_s = float(last["at"] - first["at"]) / 1e9
     rest_s = _idle_s(last["processors"]) - _idle_s(first["processors"])
     busy_s = len(last["processors"]) * span_s - rest_s
-    names = {role for role, mark in marks if mark == between[0]}
+    between = (first["mark"], last["mark"])
+    here = {role for role, mark in marks if mark == between[0]}
+    names = here & set(first.get("roles", here))
     ours_s = sum(_used(marks, [name], between, "cpu_ns") or 0 for name in names) / 1e9
     return (busy_s - ours_s) / span_s
 

@@ -2,16 +2,19 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Sequence
 
+from harness.cli.away import add_workers, asked_workers
 from harness.cli.paths import ROOT
 from harness.rig.process import Process, Rig, RigError
 from harness.rig.waiting import answer, until_ready
 from harness.scenario import BadInput
 
 PORT = 8089
+MASTER_PORT = 5557
 KILLED = 1
 """The exit code where a signal ended Locust."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -39,6 +42,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--target", metavar="STYLE=ADDRESS", action="append", default=[])
     parser.add_argument("--out", metavar="DIR", help="default: results/<scenario>-<time>")
+    parser.add_argument(
+        "--master", action="store_true", help="let workers send: each start waits for them"
+    )
+    add_workers(parser)
+    parser.add_argument(
+        "--worker", action="store_true", help="be a worker: send for the runs of a master"
+    )
+    parser.add_argument("--master-host", metavar="HOST", help="whose worker this is")
+    parser.add_argument("--master-port", metavar="PORT", type=int, default=MASTER_PORT)
     parser.add_argument("--headless", action="store_true", help="start at once, without a page")
     parser.add_argument("--port", type=int, default=PORT, help=f"of the page, default {PORT}")
     parser.add_argument(
@@ -51,6 +63,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Run Locust until it ends, or is interrupted; a second interrupt does not wait."""
+    if options.worker:
+        return _work(options)
+    more = _distributed(options)
     words = [sys.executable, "-P", "-m", "locust", "-f", str(ROOT / "locustfile.py")]
     given = {name: value for name in FORM if (value := getattr(options, name)) is not None}
     words += [f"--{NAMES.get(name, name)}={value}" for name, value in given.items()]
@@ -58,12 +73,49 @@ def main(options: argparse.Namespace) -> int:
     words += [f"--target={target}" for target in options.target]
     if options.out is not None:
         words.append(f"--out={options.out}")
+    words += [f"--more={word}" for word in more]
     if options.headless:
         return asyncio.run(_run([*words, "--headless"], None))
     if not 0 < options.port < 65_536:
         raise BadInput([f"--port: {options.port} is no port"])
     words += [f"--web-host={options.bind}", f"--web-port={options.port}"]
     return asyncio.run(_run(words, options.port if options.bind in LOOPBACK else None))
+
+
+def _distributed(options: argparse.Namespace) -> list[str]:
+    """What every run of a master is told. Raises BadInput."""
+    problems: list[str] = []
+    if options.master_host is not None:
+        problems.append("--master-host: only a worker has a master; say --worker as well")
+    if options.master != (options.expect_workers is not None):
+        problems.append("--master and --expect-workers N belong together: say both")
+    options.workers = None
+    asked_workers(options, problems)
+    if problems:
+        raise BadInput(problems)
+    given = {"expect-workers": options.expect_workers, "listen": options.listen}
+    return [f"--{name}={value}" for name, value in given.items() if value is not None]
+
+
+def _work(options: argparse.Namespace) -> int:
+    """Be a worker until SIGTERM or Ctrl-C. Raises BadInput."""
+    from harness.hosts.agent import Refused, work
+    from harness.hosts.link import TOKEN, token_problems
+
+    problems = token_problems()
+    if options.master or options.expect_workers is not None or options.listen is not None:
+        problems.append("--worker: is no master; take --master, --expect-workers, --listen out")
+    if not options.master_host:
+        problems.append("--worker: say whose, with --master-host HOST")
+    if not 0 < options.master_port < 65_536:
+        problems.append(f"--master-port: {options.master_port} is no port")
+    if problems:
+        raise BadInput(problems)
+    try:
+        asyncio.run(work(f"{options.master_host}:{options.master_port}", os.environ[TOKEN]))
+    except Refused as error:
+        raise BadInput([str(error)]) from None
+    return 0
 
 
 async def _run(words: Sequence[str], port: int | None) -> int:

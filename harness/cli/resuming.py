@@ -30,6 +30,8 @@ def prepare_resumed(
         problems.append(f"{where} is still being written; let that process end")
     elif info["status"] == "complete":
         problems.append(f"{where} is complete; there is nothing left to run")
+    if info.get("hosts"):
+        problems.append(f"{where}: workers on other machines took part; run it again with them")
     if info.get("interleaved"):
         problems.append(f"{where}: two revisions took turns in it; run it again with --interleave")
     problems += [f"{where}: {words}" for words in _changes(info, targets)]
@@ -51,10 +53,11 @@ def _changes(info: Mapping[str, Any], targets: Mapping[str, str]) -> list[str]:
     """What is not as it was when a run began, so that its trials would not be of one kind."""
     from harness.analysis.sameness import machine_differences, software_differences
     from harness.results import generators_of
+    from harness.rig.placement import this_machine
     from harness.run import surroundings
 
     # As it would be in run.json: JSON has lists, and no tuples.
-    around = surroundings(targets, generators_of(info))
+    around = surroundings(targets, this_machine(generators_of(info)))
     now = {**json.loads(json.dumps(around)), "parts": {}}
     # Which brokers and stores there are is seen when they have started.
     then = {**info, "parts": {}}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clients import catalog
 from harness.cli.addresses import add_addresses, given_addresses
+from harness.cli.away import add_workers, asked_workers, unreachable, wanted
 from harness.cli.dealing import dealt
 from harness.cli.gating import NOT_MET, add_gate, fitting, given_gate, judge_gate
 from harness.cli.indexing import keep_index
@@ -20,6 +21,7 @@ from harness.cli.resuming import given_options, prepare_resumed
 from harness.gate import Gate
 from harness.plan import Plan, make_plan
 from harness.rig.parts import BROKERS, address_problems
+from harness.rig.process import RigError
 from harness.scenario import BadInput, load_scenario
 
 if TYPE_CHECKING:
@@ -113,6 +115,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=number,
         help="deal each trial's schedule to N generator processes (default: 1)",
     )
+    add_workers(parser)
     parser.add_argument(
         "--thorough", action="store_true", help="what the scenario has under [thorough]: curves"
     )
@@ -185,7 +188,13 @@ def main(options: argparse.Namespace) -> int:
                 given_addresses(options),
                 resume=options.resume is not None,
                 orders=sys.stdin.fileno() if options.lines else None,
+                wanted=wanted(options),
             )
+        except RigError as error:
+            for folder in task.folders:
+                folder.rmdir()
+            print(f"{error}; nothing was run", file=sys.stderr)
+            return 1
         finally:
             watcher.close()
     summaries = [_reported(folder, screen) for folder in task.folders]
@@ -259,6 +268,7 @@ def prepare(options: argparse.Namespace) -> Task:
     trace = _trace(options.trace)
     if trace is not None and "://" not in trace and not Path(trace).parent.is_dir():
         problems.append(f"--trace: {Path(trace).parent} is no folder; name a file in one that is")
+    problems += unreachable(options, trace)
     if problems or plan is None:
         raise BadInput(problems)
     return Task(plan, targets, folders, gate)
@@ -285,8 +295,9 @@ def _planned(
         if plan is not None and plan.search is not None:
             problems.append("--interleave: a search goes by what it sees of one; run it twice")
         plan = None if plan is None else replace(plan, turns=2)
-    if options.workers is not None:
-        plan = dealt(plan, options.workers, problems)
+    workers = asked_workers(options, problems)
+    if workers is not None:
+        plan = dealt(plan, workers, problems)
     for each in folders:
         problems += taken(each)
     return plan, folders

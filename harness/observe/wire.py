@@ -70,11 +70,13 @@ class Snapshot:
 class Meter:
     """Counts what goes over TCP from `begin` to `end`, in a block of its own."""
 
-    def __init__(self, pids: Mapping[str, int]) -> None:
+    def __init__(self, pids: Mapping[str, int], outside: str = OUTSIDE) -> None:
         """`pids`: processes by role; further processes of a role are `server.2`, `server.3`...
+        `outside`: the role of whoever is none of them, and talks to them.
 
         Raises OSError where this system does not count.
         """
+        self._outside = outside
         self._pids = dict(pids)
         self._events = Ended()
         self._ended: list[Socket] = []
@@ -103,7 +105,7 @@ class Meter:
         """What has gone over TCP since the beginning."""
         after = await asyncio.to_thread(snapshot, self._pids)
         self._take()
-        return moved(self._before, after, self._ended, self._events.overflowed)
+        return moved(self._before, after, self._ended, self._events.overflowed, self._outside)
 
     def _take(self) -> None:
         self._ended += self._events.take()
@@ -168,16 +170,19 @@ class _Connection:
     def ends(self) -> list[_End]:
         return [end for end in (self.caller, self.callee) if end is not None]
 
-    @property
-    def roles(self) -> list[str]:
-        return [end.role if end else OUTSIDE for end in (self.caller, self.callee)]
+    def roles(self, outside: str) -> list[str]:
+        return [end.role if end else outside for end in (self.caller, self.callee)]
 
 
 def moved(
-    before: Snapshot, after: Snapshot, ended: Iterable[Socket] = (), overflowed: bool = False
+    before: Snapshot,
+    after: Snapshot,
+    ended: Iterable[Socket] = (),
+    overflowed: bool = False,
+    outside: str = OUTSIDE,
 ) -> Wire:
     """What was carried between two snapshots. `ended`: the sockets that were destroyed meanwhile;
-    `overflowed`: not all of them are there."""
+    `overflowed`: not all of them are there; `outside`: see Meter."""
     known = Roles(before, after)
     lasts = {each.cookie: each for each in ended} | dict(after.sockets)
     connections: dict[frozenset[Place], list[_Connection]] = {}
@@ -198,14 +203,14 @@ def moved(
             these.append(_Connection())
         setattr(these[-1], place, end)
     all_of_them = [each for these in connections.values() for each in these]
-    clients = [each for each in all_of_them if CLIENT in each.roles]
+    clients = [each for each in all_of_them if CLIENT in each.roles(outside)]
     gone = [
         first
         for cookie, first in before.sockets.items()
         if cookie not in lasts and known.of(first) is not None
     ]
     return Wire(
-        _flows(all_of_them),
+        _flows(all_of_them, outside),
         connections=sum(any(end.stands for end in each.ends) for each in clients),
         opened=sum(all(end.opened for end in each.ends) for each in clients),
         closed=sum(not any(end.stands for end in each.ends) for each in clients),
@@ -260,12 +265,13 @@ def _step(first: Traffic, last: Traffic) -> Traffic:
     )
 
 
-def _flows(connections: Iterable[_Connection]) -> tuple[Flow, ...]:
+def _flows(connections: Iterable[_Connection], outside: str) -> tuple[Flow, ...]:
     found: dict[tuple[str, str], list[int]] = {}
     for each in connections:
+        roles = each.roles(outside)
         for sender, receiver, names in (
-            (each.caller, each.callee, each.roles),
-            (each.callee, each.caller, each.roles[::-1]),
+            (each.caller, each.callee, roles),
+            (each.callee, each.caller, roles[::-1]),
         ):
             out = sender.step if sender else None
             into = receiver.step if receiver else None

@@ -12,10 +12,16 @@ class Placement:
     """Those of all generators; each has one of them."""
     server: tuple[int, ...] | None
     generators: int = 1
+    elsewhere: bool = False
+    """Whether generators are on other machines than servers."""
+    processors: int | None = None
+    """Those that generators have on several machines, where they are on such."""
 
     @property
     def shared(self) -> bool:
         """Whether the generator and the server may take time from each other."""
+        if self.elsewhere:
+            return False
         if self.generator is None or self.server is None:
             return True
         return bool(set(self.generator) & set(self.server))
@@ -27,6 +33,8 @@ class Placement:
     @property
     def generator_processors(self) -> int:
         """How many processors generators have; where the system puts them, each its own."""
+        if self.processors is not None:
+            return self.processors
         return self.generators if self.generator is None else len(self.generator)
 
     @property
@@ -34,6 +42,8 @@ class Placement:
         """What is to be said of several generators; empty for one."""
         if self.generators == 1:
             return ""
+        if self.elsewhere:
+            return f"{self.generators} generators on other machines"
         if self.generator is None:
             return f"{self.generators} generators, where the system puts them"
         own = len(self.generator)

@@ -50,6 +50,9 @@ def _options(parser: LocustArgumentParser, **_: Any) -> None:
     parser.add_argument(
         "--target", action="append", default=[], include_in_web_ui=False, metavar="STYLE=ADDRESS"
     )
+    parser.add_argument(
+        "--more", action="append", default=[], include_in_web_ui=False, help="a word for every run"
+    )
     parser.add_argument("--out", default="", include_in_web_ui=False, metavar="DIR")
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--driver", action="append", default=[])
@@ -81,7 +84,7 @@ def _open(environment: Environment, web_ui: WebUI | None, **_: Any) -> None:
     options = environment.parsed_options
     assert options is not None
     ENGINE.own = options.driver
-    ENGINE.more = [f"--target={target}" for target in options.target]
+    ENGINE.more = [*options.more, *(f"--target={target}" for target in options.target)]
     if options.out:
         ENGINE.more += [f"--out={options.out}"]
     if web_ui is None:

@@ -20,6 +20,7 @@ from harness.plan import Plan, Trial, make_plan
 from harness.record import CUT_SHORT, Record, being_written, finished_trials
 from harness.results import open_run
 from harness.rig import tree
+from harness.rig.placement import this_machine
 from harness.rig.tree import OWN, NoSuchTree, Tree, commit_of, unpacked
 from harness.run import Side, _run_infos
 from harness.scenario import BadInput, load_scenario, resolved_scenario
@@ -46,14 +47,16 @@ def planned(folder: Path, text: str = SMALL) -> Plan:
 def begun(folder: Path, plan: Plan, targets: dict[str, str] | None = None) -> Record:
     """A run's record as the run would begin it."""
     folder.mkdir()
-    (info,) = _run_infos(plan, [Side(folder)], targets or {}, ["python3", "bench.py", "run"])
+    (info,) = _run_infos(
+        plan, [Side(folder)], targets or {}, ["python3", "bench.py", "run"], this_machine()
+    )
     return Record(folder, info, Journal(folder))
 
 
 def finish(record: Record, trial: Trial) -> None:
     """Leave what a finished trial leaves, its samples empty."""
     record.journal.event("trial_started", "1", trial)
-    record.journal.sample(trial, {"server": os.getpid()}, "window_start")
+    record.journal.of(trial).sample({"server": os.getpid()}, "window_start")
     path = results.trial_path(record.folder, trial.cell.id, trial.block + 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
@@ -68,7 +71,7 @@ def interrupted(folder: Path, plan: Plan) -> None:
         record.journal.event("trial_failed", "no", second)
         record.journal.event("server_ready", "there", third)
         record.journal.event("trial_started", "3", third)
-        record.journal.sample(third, {"server": os.getpid()}, "window_start")
+        record.journal.of(third).sample({"server": os.getpid()}, "window_start")
         record.journal.event("unavailable", "no broker", plan.trials[3])
 
 
@@ -302,12 +305,12 @@ def test_two_sides_of_one_run(tmp_path: Path) -> None:
         Side(folder, Tree(tmp_path, sys.executable, name, f"commit-{name}"))
         for folder, name in zip(side_folders(tmp_path / "r"), "ab", strict=True)
     ]
-    a, b = _run_infos(plan, sides, {}, ["bench.py"])
+    a, b = _run_infos(plan, sides, {}, ["bench.py"], this_machine())
     assert (a["run"], b["run"]) == ("r-a", "r-b")
     assert a["interleaved"]["id"] == b["interleaved"]["id"]
     assert [i["environment"]["project"]["commit"] for i in (a, b)] == ["commit-a", "commit-b"]
     assert [i["interleaved"]["revision"] for i in (a, b)] == ["a", "b"]
-    (alone,) = _run_infos(plan, sides[:1], {}, ["bench.py"])
+    (alone,) = _run_infos(plan, sides[:1], {}, ["bench.py"], this_machine())
     assert alone["interleaved"] is None
     assert len(list(drained(KnownTrials(plan)))) == 4
 

@@ -1,0 +1,73 @@
+"""`--expect-workers` and `--listen`: generators on other machines."""
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.hosts.crew import Wanted
+
+LISTEN = "127.0.0.1:5557"
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument(
+        "--expect-workers",
+        metavar="N",
+        help="deal each trial's schedule to N workers, on this or other machines, and wait for them"
+        " first (bench.py locust --worker); ORDERBENCH_TOKEN is what they know the run by",
+    )
+    parser.add_argument(
+        "--listen",
+        metavar="ADDRESS:PORT",
+        help="where workers come to, and the address at which servers and brokers are reached"
+        f" (default: {LISTEN})",
+    )
+
+
+def asked_workers(options: argparse.Namespace, problems: list[str]) -> Any:
+    """How many generators are asked for, here (`--workers`) or elsewhere; None where that is not
+    said. Mistakes go to `problems`."""
+    expected = options.expect_workers
+    if expected is None:
+        if options.listen is not None:
+            problems.append("--listen: nobody is expected; say --expect-workers N as well")
+        return options.workers
+    if options.workers is not None:
+        problems.append(
+            "--workers: each worker is one generator; start more workers, and take it out"
+        )
+    from harness.hosts.link import listening_problems, token_problems
+
+    problems += listening_problems(options.listen or LISTEN) + token_problems()
+    if not expected.isdigit() or int(expected) < 1:
+        problems.append(f"--expect-workers: {expected!r} is no whole number of 1 or more")
+        return None
+    return int(expected)
+
+
+def unreachable(options: argparse.Namespace, trace: str | None) -> list[str]:
+    """What of a run cannot be had from other machines."""
+    if options.expect_workers is None:
+        return []
+    found = []
+    if options.interleave is not None:
+        found.append(
+            "--interleave: workers have one revision; run it twice, each with workers of its own"
+        )
+    if options.resume is not None:
+        found.append("--expect-workers: a run that goes on has its own generators; take it out")
+    if trace is not None and "://" not in trace:
+        found.append("--trace: workers do not reach a file of this machine; give http://HOST:4318")
+    return found
+
+
+def wanted(options: argparse.Namespace) -> "Wanted | None":
+    """The workers to wait for, of options without problems; None without."""
+    if options.expect_workers is None:
+        return None
+    from harness.hosts.crew import Wanted
+    from harness.hosts.link import TOKEN
+
+    return Wanted(options.listen or LISTEN, int(options.expect_workers), os.environ[TOKEN])

@@ -1,0 +1,1 @@
+"""Generators on other machines: the run's side (crew, remote) and the workers' (agent)."""

@@ -1,0 +1,219 @@
+"""The workers of a run: who has come, who is lost, and which machine runs which generator."""
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from harness.hosts.identity import boot_id, code_digest
+from harness.hosts.link import Door, Message
+from harness.hosts.remote import Member, RemoteLoad
+from harness.load_process import TrialFailed
+from harness.rig.placement import Placement, place_on, this_machine
+from harness.rig.process import RigError
+
+JOIN_LIMIT_S = 120.0
+REJOIN_LIMIT_S = 30.0
+"""How long a run waits for a worker in the place of one that it has lost."""
+PING_S = 1.0
+LOST_S = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The workers that a run waits for."""
+
+    address: str
+    """HOST:PORT, where it listens for them."""
+    size: int
+    token: str
+
+    @property
+    def host(self) -> str:
+        """By which workers reach this machine."""
+        return self.address.rpartition(":")[0]
+
+
+class Crew:
+    """The workers of a run, in a block of its own."""
+
+    def __init__(self, wanted: Wanted, say: Callable[[str], None]) -> None:
+        """`say` is told who comes and goes. Raises RigError where the address is taken, or none of
+        this machine's."""
+        self.size = size = wanted.size
+        self._address = wanted.address
+        self._say = say
+        try:
+            self._door = Door(wanted.address, wanted.token)
+        except OSError as error:
+            raise RigError(f"--listen {wanted.address}: {error.strerror}") from None
+        self._places: list[Member | None] = [None] * size
+        self._by_sender: dict[bytes, Member] = {}
+        self._refused: set[bytes] = set()
+        self._changed = asyncio.Condition()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._gave_up = False
+        self._strangers = 0
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [
+            asyncio.create_task(each())
+            for each in (self._listen, self._keep_watch, self._count_strangers)
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for member in self.members:
+            if not member.lost:
+                await member.say("bye")
+        await self._door.__aexit__(kind, error, trace)
+
+    @property
+    def members(self) -> list[Member]:
+        """Those that are there or were last, in their order."""
+        return [each for each in self._places if each is not None]
+
+    @property
+    def placement(self) -> Placement:
+        """Servers are on this machine; so are the generators of workers that share its kernel."""
+        boots: dict[str, list[Member]] = defaultdict(list)
+        for member in self.members:
+            boots[member.boot].append(member)
+        own = [place_on(these[0].cpus, len(these)) for these in boots.values()]
+        here = boots.get(boot_id(), [])
+        mine = this_machine(len(here) or 1)
+        return Placement(
+            mine.generator if here else None,
+            mine.server,
+            self.size,
+            processors=sum(each.generator_processors for each in own),
+            elsewhere=not here,
+        )
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """As in run.json: who they were when the run began."""
+        return [
+            {
+                "host": member.host,
+                "clock": asdict(member.clock),
+                "processors": len(member.cpus),
+                "environment": member.environment,
+            }
+            for member in self.members
+        ]
+
+    async def gather(self) -> None:
+        """Wait until all have come. Raises RigError that says who has not."""
+        self._say(
+            f"waiting for {self.size} workers at {self._address}: on each machine"
+            f" python3 bench.py locust --worker --master-host {self._address.rpartition(':')[0]}"
+        )
+        if not await self._complete(JOIN_LIMIT_S):
+            raise RigError(
+                f"{len(self.members)} of {self.size} workers came within {JOIN_LIMIT_S:g} s"
+                + self._unheard()
+            )
+        for member in self.members:
+            clock = await member.measure()
+            self._say(
+                f"{member.name}: {len(member.cpus)} processors, clock"
+                f" {clock.offset_ns / 1e3:+,.1f} \u00b5s from here,"
+                f" \u00b1 {clock.error_ns / 1e3:,.1f}"
+            )
+
+    async def start(self, part: int, role: str) -> RemoteLoad:
+        """A generator of the worker with that place, from 0. Raises TrialFailed."""
+        if not await self._complete(0.0 if self._gave_up else REJOIN_LIMIT_S):
+            self._gave_up = True
+            raise TrialFailed("; ".join(m.lost for m in self.members if m.lost) + self._unheard())
+        self._gave_up = False
+        member = self._places[part]
+        assert member is not None
+        alike = [each for each in self.members if each.boot == member.boot]
+        place = place_on(member.cpus, len(alike)).of_generator(alike.index(member))
+        return await member.start(role, place)
+
+    async def _complete(self, limit_s: float) -> bool:
+        def complete() -> bool:
+            return all(each is not None and not each.lost for each in self._places)
+
+        async with self._changed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await self._changed.wait_for(complete)
+            return complete()
+
+    def _unheard(self) -> str:
+        if not self._strangers:
+            return ""
+        return f"; somebody with another token was refused ({self._strangers} times)"
+
+    async def _listen(self) -> None:
+        while True:
+            sender, message = await self._door.hear()
+            now = time.monotonic_ns()
+            member = self._by_sender.get(sender)
+            try:
+                if member is not None:
+                    member.hear(message, now)
+                elif message.kind == "hello":
+                    await self._greet(sender, message)
+            except (KeyError, TypeError, ValueError) as error:
+                if member is not None:
+                    member.lose(f"it said what makes no sense ({type(error).__name__}: {error})")
+            if member is not None and member.lost:
+                await self._note_loss(member)
+
+    async def _greet(self, sender: bytes, hello: Message) -> None:
+        if hello["code"] != code_digest():
+            why = "this worker has another version of orderbench than the run; take the same commit"
+            if sender not in self._refused:
+                self._say(f"a worker at {hello['host']} was refused: it has another version")
+            self._refused.add(sender)
+            await self._door.say(sender, Message("refused", {"why": why}))
+            return
+        free = [n for n, each in enumerate(self._places) if each is None or each.lost]
+        if not free:
+            return
+        member = Member(free[0] + 1, sender, hello, self._door)
+        self._places[free[0]] = self._by_sender[sender] = member
+        await member.say("welcome")
+        self._say(f"{member.name} has come")
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _keep_watch(self) -> None:
+        while True:
+            await asyncio.sleep(PING_S)
+            for member in self.members:
+                if member.lost:
+                    continue
+                if time.monotonic() - member.heard_at > LOST_S:
+                    member.lose(f"nothing was heard of it for {LOST_S:g} s")
+                    await self._note_loss(member)
+                else:
+                    await member.say("ping", number=-1)
+
+    async def _note_loss(self, member: Member) -> None:
+        self._by_sender.pop(member.sender, None)
+        self._say(member.lost)
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _count_strangers(self) -> None:
+        while True:
+            await self._door.stranger()
+            self._strangers += 1

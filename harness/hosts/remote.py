@@ -1,0 +1,322 @@
+"""A worker as the run sees it, the generator that it runs, and what it sees of that."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import results
+from harness.hosts.clock import Clock, Exchange, clock_of
+from harness.hosts.link import CHUNK, Door, Message
+from harness.hosts.parcel import joined, pack
+from harness.journal import Notes
+from harness.load.consumption import shifted
+from harness.load.messages import TrialSpec
+from harness.load_process import Load, TrialFailed
+
+QUESTIONS = 40
+"""By which a clock is measured."""
+ANSWER_LIMIT_S = 30.0
+LARGEST_FILE = 4 << 30
+"""Bytes of one that a worker sends."""
+
+
+class Member:
+    """A worker that has come."""
+
+    def __init__(self, number: int, sender: bytes, hello: Message, door: Door) -> None:
+        """Raises KeyError where it does not say who it is."""
+        self.number = number
+        """From 1."""
+        self.host = str(hello["host"])
+        self.name = f"worker {number} ({self.host}, pid {int(hello['pid'])})"
+        self.pid = int(hello["pid"])
+        self.boot = str(hello["boot"])
+        self.cpus = [int(cpu) for cpu in hello["cpus"]]
+        self.environment: Mapping[str, Any] = hello["environment"]
+        self.sender = sender
+        self.clock = Clock()
+        self.heard_at = time.monotonic()
+        self.lost = ""
+        """Why it is no more; empty while it is there."""
+        self._door = door
+        self._numbers = itertools.count()
+        self._answers: dict[int, asyncio.Future[tuple[int, int]]] = {}
+        self._loads: dict[int, RemoteLoad] = {}
+
+    async def say(self, kind: str, data: bytes = b"", **fields: Any) -> None:
+        """Send it a message."""
+        await self._door.say(self.sender, Message(kind, fields, data))
+
+    async def start(self, role: str, cpus: Sequence[int] | None) -> "RemoteLoad":
+        """A fresh generator there. Raises TrialFailed."""
+        load = RemoteLoad(self, next(self._numbers), role)
+        self._loads[load.number] = load
+        load.told["started"]  # so that a loss is told there as well
+        await self.say("start", load=load.number, role=role, cpus=cpus)
+        load.pid_there = int((await load.told_of("started"))["pid"])
+        return load
+
+    def forget(self, load: "RemoteLoad") -> None:
+        """It has ended."""
+        self._loads.pop(load.number, None)
+
+    async def measure(self) -> Clock:
+        """How far its clock is from this one's now. Raises TrialFailed when it does not answer."""
+        exchanges = [await self._exchange() for _ in range(QUESTIONS)]
+        self.clock = clock_of(exchanges)
+        return self.clock
+
+    async def _exchange(self) -> Exchange:
+        if self.lost:
+            raise TrialFailed(self.lost)
+        number = next(self._numbers)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        asked = time.monotonic_ns()
+        await self.say("ping", number=number)
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                return Exchange(asked, *await answer)
+        except TimeoutError:
+            raise TrialFailed(f"{self.name} did not tell its time") from None
+        finally:
+            del self._answers[number]
+
+    def hear(self, message: Message, now_ns: int) -> None:
+        """Take in what it says. Raises KeyError, TypeError or ValueError for what makes no
+        sense."""
+        self.heard_at = now_ns / 1e9
+        match message.kind:
+            case "pong":
+                answer = self._answers.get(message["number"])
+                if answer is not None and not answer.done():
+                    answer.set_result((int(message["at"]), now_ns))
+            case "bye":
+                self.lose(str(message["why"]))
+            case kind:
+                if (load := self._loads.get(message["load"])) is not None:
+                    load.told[kind].put_nowait(message)
+
+    def lose(self, why: str) -> None:
+        """It is no more."""
+        if self.lost:
+            return
+        self.lost = f"{self.name} was lost: {why}"
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(TrialFailed(self.lost))
+        for load in self._loads.values():
+            load.lose(TrialFailed(self.lost))
+
+
+class RemoteLoad(Load):
+    """A generator that a worker runs. Its instants become those of this machine's clock."""
+
+    def __init__(self, member: Member, number: int, role: str) -> None:
+        super().__init__()
+        self.member = member
+        self.number = number
+        self.role = role
+        self.told: dict[str, asyncio.Queue[Message | TrialFailed]] = defaultdict(asyncio.Queue)
+        """By kind of message."""
+        self.pid_there = 0
+        self.clock = Clock()
+        """As it was just before the load."""
+        self._saying: set[asyncio.Task[None]] = set()
+        self._code: int | None = None
+        self._words = ""
+
+    @property
+    def pid(self) -> int:
+        """See Load."""
+        return self.pid_there
+
+    async def open(self, spec: TrialSpec) -> None:
+        """See Load; what the trial names of this machine's files goes along."""
+        self._spec = spec
+        self.clock = await self.member.measure()
+        line, files = await asyncio.to_thread(pack, spec)
+        sizes, data = joined(files)
+        await self.member.say("open", data, load=self.number, line=line, sizes=sizes)
+        await self._ready()
+
+    async def finish(self, arrivals: Sequence[Path] = ()) -> dict[str, Any]:
+        """See Load; then what it has left there is here, in this machine's clock."""
+        for path in arrivals:
+            data = shifted(await asyncio.to_thread(path.read_bytes), self.clock.offset_ns)
+            for begun in range(0, len(data) or 1, CHUNK):
+                chunk = data[begun : begun + CHUNK]
+                last = begun + CHUNK >= len(data)
+                await self.member.say("arrivals", chunk, load=self.number, last=last)
+                await self.told_of("taken")
+        await self.member.say("close", load=self.number)
+        health = await self._done()
+        await self._fetch(Path(self._spec.samples_path))
+        return health
+
+    async def _fetch(self, path: Path) -> None:
+        after = await self.member.measure()
+        await self.member.say("fetch", load=self.number)
+        places = {
+            "samples": path,
+            "sightings": results.sightings_path(path),
+            "arrivals": results.arrivals_path(path),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while (name := (message := await self.told_of("file"))["name"]) is not None:
+            with results.whole(places[name]) as partial, partial.open("wb") as file:
+                size = 0
+                while True:
+                    size += len(message.data)
+                    if size > LARGEST_FILE:
+                        raise TrialFailed(f"{self.member.name} sends more than {LARGEST_FILE} B")
+                    file.write(message.data)
+                    if message["last"]:
+                        break
+                    message = await self.told_of("file")
+        clock = {
+            "host": self.member.host,
+            "offset_ns": self.clock.offset_ns,
+            "error_ns": self.clock.error_ns,
+            "drift_ns": after.offset_ns - self.clock.offset_ns,
+        }
+        await asyncio.to_thread(_translate, path, self.clock, clock)
+
+    async def end(self, by_force: bool = False) -> int:
+        """See Load. One whose worker is lost has ended with it."""
+        if self._code is None and not self.member.lost:
+            await self.member.say("end", load=self.number, by_force=by_force)
+            with contextlib.suppress(TrialFailed):
+                await self._until_ended()
+        self.member.forget(self)
+        return -9 if self._code is None else self._code
+
+    async def told_of(self, kind: str) -> Message:
+        """The next message of a kind. Raises TrialFailed when the worker is lost."""
+        if self.member.lost:
+            raise TrialFailed(self.member.lost)
+        heard = await self.told[kind].get()
+        if isinstance(heard, TrialFailed):
+            raise heard
+        return heard
+
+    def lose(self, why: TrialFailed) -> None:
+        """Its worker is lost: whoever waits hears so."""
+        for queue in list(self.told.values()):
+            queue.put_nowait(why)
+
+    def _there(self, at_ns: int) -> int:
+        return self.clock.there(at_ns)
+
+    def _say(self, line: str) -> None:
+        task = asyncio.create_task(self.member.say("say", load=self.number, line=line))
+        self._saying.add(task)
+        task.add_done_callback(self._saying.discard)
+
+    async def _hear(self) -> Mapping[str, Any] | None:
+        said = (await self.told_of("line"))["message"]
+        if said is None:
+            await self._until_ended()
+        return None if said is None else dict(said)
+
+    def _last_words(self) -> str:
+        return self._words
+
+    async def _until_ended(self) -> None:
+        ended = await self.told_of("ended")
+        self._code, self._words = int(ended["code"]), str(ended["words"])
+
+
+class RemoteSampler:
+    """As harness.sampling.Sampler, of a generator and its worker."""
+
+    def __init__(self, load: RemoteLoad, notes: Notes) -> None:
+        self._load = load
+        self._notes = notes
+        self._stopping: asyncio.Task[None]
+        self.wire: dict[str, Any] | None = None
+        """What it has counted; see harness.observe.wire.Wire."""
+
+    async def rest(self, seconds: float) -> None:
+        """See Sampler."""
+        await self._ask("rest", seconds=seconds)
+
+    async def watch(self, began: int, start: int, end: int) -> None:
+        """See Sampler."""
+        there = self._load.clock.there
+        await self._ask("watch", began=there(began), start=there(start), end=there(end))
+
+    def stop(self, at: int) -> None:
+        """See Sampler."""
+        load = self._load
+        told = load.member.say("cut", load=load.number, at=load.clock.there(at))
+        self._stopping = asyncio.create_task(told)
+
+    async def _ask(self, what: str, **fields: Any) -> None:
+        load, notes = self._load, self._notes
+        await load.member.say(what, load=load.number, cell=notes.cell, trial=notes.trial, **fields)
+        seen = await load.told_of("seen")
+        here = load.clock.here
+        notes.telemetry.extend({**row, "at": here(row["at"])} for row in seen["telemetry"])
+        for event in seen["events"]:
+            detail = json.loads(event["detail"])
+            if event["kind"] == "wire":
+                self.wire = {**detail, "from": here(detail["from"]), "to": here(detail["to"])}
+            elif event["kind"] == "processors":
+                detail |= {"at": here(detail["at"]), "host": load.member.name}
+                event = {**event, "at": here(event["at"]), "detail": json.dumps(detail)}
+                notes.events.append(event)
+
+
+def wires(samplers: Sequence[RemoteSampler]) -> dict[str, Any] | None:
+    """What all have counted, as one; None where one did not count."""
+    counted = [each.wire for each in samplers if each.wire is not None]
+    if not counted or len(counted) < len(samplers):
+        return None
+    return {
+        "from": min(each["from"] for each in counted),
+        "to": max(each["to"] for each in counted),
+        "flows": [flow for each in counted for flow in each["flows"]],
+        **{
+            name: sum(each[name] for each in counted)
+            for name in ("connections", "opened", "closed", "uncounted")
+        },
+    }
+
+
+def _translate(path: Path, clock: Clock, told: Mapping[str, Any]) -> None:
+    """Give a part's files this machine's clock. What a server says (`processed`, `happened`) is in
+    its own; but where the generator has it of a worker's arrivals, they were translated for it."""
+    samples = results.read_samples(path)
+    by = clock.offset_ns
+
+    def here(column: results.Ints) -> results.Ints:
+        return np.where(column == 0, 0, column - by)
+
+    start, end = samples.meta["window"]
+    translated = replace(
+        samples,
+        planned=here(samples.planned),
+        sent=here(samples.sent),
+        acked=here(samples.acked),
+        processed=here(samples.processed) if "producer" in samples.meta else samples.processed,
+        done=here(samples.done),
+        meta={**samples.meta, "window": [clock.here(start), clock.here(end)], "clock": dict(told)},
+    )
+    results.write_samples(path, translated)
+    if sightings := results.read_sightings(results.sightings_path(path)):
+        seen = here(sightings.seen)
+        results.write_sightings(results.sightings_path(path), replace(sightings, seen=seen))
+    # Arrivals were sent there from here.
+    if (file := results.arrivals_path(path)).exists():
+        arrivals = results.read_arrivals(file)
+        assert arrivals is not None
+        results.write_arrivals(file, replace(arrivals, at=here(arrivals.at)))
