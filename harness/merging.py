@@ -66,6 +66,9 @@ def merged(parts: Sequence[Samples]) -> Samples:
         "health": merged_health([meta["health"] for meta in metas]),
         "health_of_parts": [meta["health"] for meta in metas],
     }
+    if "clock" in meta:
+        meta.pop("clock")
+        meta["clocks"] = [each["clock"] for each in metas]
     if "producer" in meta:
         meta.pop("producer")
         meta["producers"] = [each["producer"] for each in metas]

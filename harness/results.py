@@ -408,6 +408,14 @@ def open_run(folder: Path) -> Run:
     )
 
 
+def clock_error_ns(meta: Mapping[str, Any]) -> int | None:
+    """How far off a time between a generator's machine and the run's may be, by a trial's metadata:
+    what its clock's reading left open, and what it drifted; the most of several. None where all
+    were on one."""
+    clocks = meta.get("clocks") or ([meta["clock"]] if "clock" in meta else [])
+    return max((each["error_ns"] + abs(each["drift_ns"]) for each in clocks), default=None)
+
+
 def generators_of(info: Mapping[str, Any]) -> int:
     """How many generators each of a run's trials was dealt to, by its run.json."""
     return int(info["placement"].get("generators", 1))

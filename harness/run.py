@@ -100,7 +100,7 @@ async def _execute(
             placement, crew = this_machine(plan.generators), None
             around: dict[str, Any] = {"awake": kept_awake}
             if wanted is not None:
-                crew = await stack.enter_async_context(Crew(wanted, watch.said))
+                crew = await stack.enter_async_context(Crew(wanted, watch.said, watch.hosts))
                 await crew.gather()
                 placement = crew.placement
                 around["hosts"] = crew.told

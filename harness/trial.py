@@ -7,10 +7,10 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness import results
 from harness.analysis.summary import noted_by_trial, observed
@@ -50,6 +50,10 @@ class Watcher(Protocol):
 
     def said(self, words: str) -> None:
         """Something was prepared."""
+
+    def hosts(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The workers on other machines, each as harness.hosts.crew.Crew.states, have come or
+        gone."""
 
     def trial_started(self, trial: Trial, number: int, revision: str = "") -> None:
         """Trial `number` (from 1) of the plan begins; of a `revision` where two take turns."""

@@ -58,6 +58,15 @@ def judge(
     spoilt = _generator_reasons(info, trials, info["has_server"] or given)
     reasons += spoilt
     reasons += _floor_reasons(trials)
+    reasons += [
+        Reason(
+            Code.TWO_CLOCKS,
+            f"trial {trial.number}: a message is sent by one machine's clock and processed by"
+            f" another's, which are off by up to {off:.2f} ms",
+        )
+        for trial in trials
+        if trial.ledger is not None and (off := trial.clock_error_ms) is not None
+    ]
     if faulty and trials:
         reasons.append(Reason(Code.FAULT, "a node of the broker was killed in every trial"))
     reasons += _ledger_reasons(trials, faulty)

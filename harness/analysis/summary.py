@@ -93,6 +93,9 @@ class CellResult:
     service_time: Distribution
     send_lag_us: Distribution
     processed: Distribution
+    clock_error_ms: float | None
+    """How far off `processed` and `excess` may be, where the clocks of two machines are compared;
+    of messages, latency too."""
     excess: Mean | None
     """From the end of the work to its result in the client's hands, in ms."""
     notes: Mapping[str, float]
@@ -167,6 +170,7 @@ class CellResult:
             "service_time_ms": self.service_time.to_json(),
             "send_lag_us": {"p50": lag["p50"], "p99": lag["p99"]},
             "processed_ms": self.processed.to_json(),
+            "clock_error_ms": _rounded(self.clock_error_ms),
             "excess_ms": self.excess.to_json() if self.excess else None,
             "round_trip_ms": _rounded(self.round_trip_ms),
             "expected_excess_ms": _rounded(self.expected_excess_ms),
@@ -425,6 +429,9 @@ def put_together(
         service_time=middle_distribution([t.service_time for t in trials]),
         send_lag_us=middle_distribution([t.send_lag_us for t in trials]),
         processed=middle_distribution([t.processed for t in trials]),
+        clock_error_ms=max(
+            (e for t in trials if (e := t.clock_error_ms) is not None), default=None
+        ),
         excess=mean_of([t.excess_ms for t in trials]),
         notes=_notes(trials),
         progress=_progress(trials),

@@ -28,7 +28,7 @@ from harness.analysis.stats import (
 from harness.analysis.timeline import Slice, slices
 from harness.analysis.usage import Idle, Spent, Used
 from harness.analysis.warm_up import WarmUp, warm_up_enough
-from harness.results import DONE, Arrivals, Samples, Sightings
+from harness.results import DONE, Arrivals, Samples, Sightings, clock_error_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,9 @@ class TrialResult:
     """The shortest time from sent to done."""
     processed_elsewhen: int = 0
     """See accounts.processed_elsewhen."""
+    clock_error_ms: float | None = None
+    """How far off a time between generator and server may be, where those are not on one machine's
+    clock."""
     timeline: Sequence[Slice] = ()
     spread: Spread | None = None
     """How messages were spread over partitions."""
@@ -182,6 +185,7 @@ def summarize_trial(
     latency = (samples.done[done] - samples.planned[done]) / 1e6
     send_lag_ms = lag_ms[sent]
     wire, counted = seen.wire, seen.counted
+    off = clock_error_ns(samples.meta)
     ages = progress_ms(samples, sightings)
     edges = start + (end - start) * np.arange(BATCHES + 1) / BATCHES
     of_every = _latency(samples)
@@ -234,6 +238,7 @@ def summarize_trial(
         sent_in_window=accounts.sent_within(samples),
         quickest_ms=accounts.quickest_ms(samples),
         processed_elsewhen=accounts.processed_elsewhen(samples),
+        clock_error_ms=None if off is None else off / 1e6,
         timeline=slices(samples.planned, of_every, lag_ms, done_ns, seen.used, (start, end)),
         spread=spread(arrivals, len(_producers(samples))) if arrivals is not None else None,
         done_on_wire=_between(done_ns, wire["from"], wire["to"]) if wire else 0,

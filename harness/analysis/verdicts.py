@@ -23,6 +23,7 @@ class Code(StrEnum):
     NOT_STATIONARY = "not_stationary"
     RIVAL_BUSY = "rival_busy"
     FEWER_TRIALS = "fewer_trials"
+    TWO_CLOCKS = "two_clocks"
     OVERLOADED = "overloaded"
     CLIENT_LIMITED = "client_limited"
     GENERATOR_BOUND = "generator_bound"
@@ -70,6 +71,10 @@ RULES: dict[Code, tuple[Status, str]] = {
         "stop what else runs on this machine, or measure on a quieter one",
     ),
     Code.FEWER_TRIALS: (Status.QUALIFIED, "run again and let it finish"),
+    Code.TWO_CLOCKS: (
+        Status.QUALIFIED,
+        "read its times to within that, or run it without workers on other machines",
+    ),
     Code.OVERLOADED: (
         Status.QUALIFIED,
         "a lower --rate shows what the style does when it keeps up",

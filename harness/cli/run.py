@@ -191,12 +191,11 @@ def main(options: argparse.Namespace) -> int:
                 wanted=wanted(options),
             )
         except RigError as error:
-            for folder in task.folders:
-                folder.rmdir()
-            print(f"{error}; nothing was run", file=sys.stderr)
-            return 1
+            return _nothing(task, str(error), 1)
         finally:
             watcher.close()
+    if not (task.folders[0] / "run.json").exists():
+        return _nothing(task, "interrupted", 130)
     summaries = [_reported(folder, screen) for folder in task.folders]
     keep_index(task.folders, screen)
     met = _held_against(options, task, summaries[-1], screen)
@@ -205,6 +204,14 @@ def main(options: argparse.Namespace) -> int:
         watcher.end(code, task.folders[-1] / "report.html")
     if not complete:
         screen.print("interrupted: the results are partial", style="red")
+    return code
+
+
+def _nothing(task: Task, why: str, code: int) -> int:
+    """Leave nothing of a run that had not begun."""
+    for folder in task.folders:
+        folder.rmdir()
+    print(f"{why}; nothing was run", file=sys.stderr)
     return code
 
 

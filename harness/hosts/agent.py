@@ -117,13 +117,14 @@ class Worker:
             except TimeoutError:
                 return f": nothing was heard of it for {SILENCE_S:g} s"
             match message.kind:
-                case "bye":
-                    return ""
                 case "ping":
                     now = {"number": message["number"], "at": time.monotonic_ns()}
-                    await self._line.say(Message("pong", now))
+                    await self._line.call(Message("pong", now))
+                case "bye":
+                    await self._line.call(Message("left"))
+                    return ""
                 case "start":
-                    await self._start(message)
+                    self._later(self._start(message))
                 case _:
                     if (own := self._loads.get(message["load"])) is not None:
                         self._spawn(own, message)

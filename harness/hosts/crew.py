@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +21,7 @@ REJOIN_LIMIT_S = 30.0
 """How long a run waits for a worker in the place of one that it has lost."""
 PING_S = 1.0
 LOST_S = 6.0
+LEAVE_LIMIT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,18 @@ class Wanted:
 class Crew:
     """The workers of a run, in a block of its own."""
 
-    def __init__(self, wanted: Wanted, say: Callable[[str], None]) -> None:
-        """`say` is told who comes and goes. Raises RigError where the address is taken, or none of
-        this machine's."""
+    def __init__(
+        self,
+        wanted: Wanted,
+        say: Callable[[str], None],
+        show: Callable[[Sequence[Mapping[str, Any]]], None],
+    ) -> None:
+        """`say` is told who comes and goes, and `show` is given `states` then. Raises RigError
+        where the address is taken, or none of this machine's."""
         self.size = size = wanted.size
         self._address = wanted.address
         self._say = say
+        self._show = show
         try:
             self._door = Door(wanted.address, wanted.token)
         except OSError as error:
@@ -72,12 +79,14 @@ class Crew:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # What is still unread when a connection is closed takes along what was just sent, so each
+        # says that it has heard.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_LIMIT_S):
+                await asyncio.gather(*(each.leave() for each in self.members))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for member in self.members:
-            if not member.lost:
-                await member.say("bye")
         await self._door.__aexit__(kind, error, trace)
 
     @property
@@ -115,6 +124,23 @@ class Crew:
             for member in self.members
         ]
 
+    @property
+    def states(self) -> list[dict[str, Any]]:
+        """Who is there now: `worker` (its number), `host`, `pid`, `processors`, `state` (`there`,
+        or why not), `offset_us` and `error_us` of its clock."""
+        return [
+            {
+                "worker": member.number,
+                "host": member.host,
+                "pid": member.pid,
+                "processors": len(member.cpus),
+                "state": member.lost or "there",
+                "offset_us": round(member.clock.offset_ns / 1e3, 1),
+                "error_us": round(member.clock.error_ns / 1e3, 1),
+            }
+            for member in self.members
+        ]
+
     async def gather(self) -> None:
         """Wait until all have come. Raises RigError that says who has not."""
         self._say(
@@ -133,6 +159,7 @@ class Crew:
                 f" {clock.offset_ns / 1e3:+,.1f} \u00b5s from here,"
                 f" \u00b1 {clock.error_ns / 1e3:,.1f}"
             )
+        self._show(self.states)
 
     async def start(self, part: int, role: str) -> RemoteLoad:
         """A generator of the worker with that place, from 0. Raises TrialFailed."""
@@ -192,6 +219,7 @@ class Crew:
         self._places[free[0]] = self._by_sender[sender] = member
         await member.say("welcome")
         self._say(f"{member.name} has come")
+        self._show(self.states)
         async with self._changed:
             self._changed.notify_all()
 
@@ -210,6 +238,7 @@ class Crew:
     async def _note_loss(self, member: Member) -> None:
         self._by_sender.pop(member.sender, None)
         self._say(member.lost)
+        self._show(self.states)
         async with self._changed:
             self._changed.notify_all()
 

@@ -51,6 +51,7 @@ class Member:
         self._numbers = itertools.count()
         self._answers: dict[int, asyncio.Future[tuple[int, int]]] = {}
         self._loads: dict[int, RemoteLoad] = {}
+        self._left = asyncio.Event()
 
     async def say(self, kind: str, data: bytes = b"", **fields: Any) -> None:
         """Send it a message."""
@@ -60,10 +61,15 @@ class Member:
         """A fresh generator there. Raises TrialFailed."""
         load = RemoteLoad(self, next(self._numbers), role)
         self._loads[load.number] = load
-        load.told["started"]  # so that a loss is told there as well
         await self.say("start", load=load.number, role=role, cpus=cpus)
         load.pid_there = int((await load.told_of("started"))["pid"])
         return load
+
+    async def leave(self) -> None:
+        """Let it wait for another run, and wait until it knows."""
+        if not self.lost:
+            await self.say("bye")
+            await self._left.wait()
 
     def forget(self, load: "RemoteLoad") -> None:
         """It has ended."""
@@ -101,6 +107,11 @@ class Member:
                     answer.set_result((int(message["at"]), now_ns))
             case "bye":
                 self.lose(str(message["why"]))
+            case "left":
+                self._left.set()
+            case "hello":
+                if not self._left.is_set():
+                    self.lose("it has left this run, and waits for another")
             case kind:
                 if (load := self._loads.get(message["load"])) is not None:
                     load.told[kind].put_nowait(message)
@@ -210,7 +221,7 @@ class RemoteLoad(Load):
 
     def lose(self, why: TrialFailed) -> None:
         """Its worker is lost: whoever waits hears so."""
-        for queue in list(self.told.values()):
+        for queue in self.told.values():
             queue.put_nowait(why)
 
     def _there(self, at_ns: int) -> int:

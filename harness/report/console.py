@@ -1,7 +1,8 @@
 """Progress of a run: a live line on a terminal, plain lines elsewhere."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -57,6 +58,9 @@ class ConsoleWatcher:
     def said(self, words: str) -> None:
         """See trial.Watcher."""
         self._print(escape(words))
+
+    def hosts(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """See trial.Watcher: what is said of them is enough."""
 
     def trial_started(self, trial: Trial, number: int, revision: str = "") -> None:
         """See trial.Watcher."""

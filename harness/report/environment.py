@@ -1,6 +1,6 @@
 """Where a run took place, and what was started for it, as names and texts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.analysis.summary import Summary
@@ -17,9 +17,21 @@ def environment(summary: Summary) -> list[tuple[str, Pairs]]:
     return [
         *((words.name(str(k)), pairs(v)) for k, v in info["environment"].items()),
         ("processors", pairs(info["placement"] | awake)),
+        *_hosts(info.get("hosts", ())),
         *_parts(info.get("parts", {})),
         *_standing_still(summary),
     ]
+
+
+def _hosts(hosts: Sequence[Mapping[str, Any]]) -> list[tuple[str, Pairs]]:
+    """Each worker: how far its clock was from the run's, and what it is."""
+    found = []
+    for number, host in enumerate(hosts, 1):
+        clock = host["clock"]
+        off = f"{clock['offset_ns'] / 1e3:+,.1f} µs, known to ± {clock['error_ns'] / 1e3:,.1f} µs"
+        known = pairs(host["environment"].get("machine", {}))
+        found.append((f"worker {number}: {host['host']}", [("clock from the run's", off), *known]))
+    return found
 
 
 def _parts(parts: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Pairs]]:

@@ -19,6 +19,7 @@ class LinesWatcher:
 
     - `planned`: `folder`, `trials`, `seconds`;
     - `said`: `words`;
+    - `hosts`: `rows`, the workers on other machines as they are now (Crew.states);
     - `trial`: `subject` (of the rows), `number`, `load`: what is under way;
     - `figures`: `subject` and `rows` (harness.load.live.Figures), what has happened since the last;
     - `trial_ended`: `subject`, `number` and what the trial came to, in three tables;
@@ -36,6 +37,10 @@ class LinesWatcher:
     def said(self, words: str) -> None:
         """See trial.Watcher."""
         self._say("said", words=words)
+
+    def hosts(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """See trial.Watcher."""
+        self._say("hosts", rows=rows)
 
     def trial_started(self, trial: Trial, number: int, revision: str = "") -> None:
         """See trial.Watcher."""

@@ -60,6 +60,11 @@ def _step_figures(cell: CellResult, timeout_s: float) -> list[str]:
             return "–"
         return words.milliseconds(found.p50, timeout_s)
 
+    def across(text: str) -> str:
+        if cell.clock_error_ms is None or text == "–":
+            return text
+        return f"{text} ± {cell.clock_error_ms:,.2f} between clocks"
+
     def count(value: float | None) -> str:
         return "–" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".")
 
@@ -82,11 +87,11 @@ def _step_figures(cell: CellResult, timeout_s: float) -> list[str]:
     grown = memory["window_end"] - memory["window_start"] if memory else None
     return [
         p50(None if sends else cell.ack),
-        p50(cell.processed),
+        across(p50(cell.processed)),
         p50(None if sends else cell.latency),
         p50(cell.ack if sends else None),
-        p50(cell.latency if sends else None),
-        delay,
+        across(p50(cell.latency if sends else None)),
+        across(delay),
         "–" if theory is None else f"{theory:,.2f} (without a round trip {bare:,.2f})",
         count(cell.notes.get("polls")),
         count(cell.notes.get("empty_polls")),

@@ -8,6 +8,18 @@ KEPT = 1200
 """Points of a line, the latest."""
 
 TABLES: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "hosts": (
+        "Hosts",
+        {
+            "worker": "Worker",
+            "host": "Host",
+            "pid": "Pid",
+            "processors": "Processors",
+            "offset_us": "Clock from the run's µs",
+            "error_us": "± µs",
+            "state": "State",
+        },
+    ),
     "overhead": (
         "Overhead",
         {
@@ -72,6 +84,8 @@ class Board:
         match message["event"]:
             case "said":
                 self.now = message["words"]
+            case "hosts":
+                self.rows["hosts"] = [dict(row) for row in message["rows"]]
             case "trial":
                 self.now = f"{_name(message)} at {message['load']}"
                 self._last.clear()

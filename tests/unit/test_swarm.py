@@ -117,6 +117,9 @@ def test_a_trial_fills_a_row_of_every_table() -> None:
     board.hear({"event": "trial", **{k: ENDED[k] for k in ("subject", "number", "load")}}, 0.0)
     assert board.now == "3 rest place at 100/s"
     board.hear(ENDED, 1.0)
+    here = dict.fromkeys(TABLES["hosts"][1], 0)
+    board.hear({"event": "hosts", "rows": [here, here]}, 1.0)
+    board.hear({"event": "hosts", "rows": [here]}, 1.0)
     for key, (_, columns) in TABLES.items():
         (row,) = board.rows[key]
         assert set(row) == set(columns), key

@@ -51,6 +51,7 @@ def step_charts(frame: Frame) -> list[Chart]:
         figures = ", ".join(f"{name} {short(value)}" for name, value in steps.items()) + " ms"
         return frame.series(cell, list(known), list(known.values()), "ms", figures)
 
+    offs = [off for cell in frame.cells if (off := cell.clock_error_ms) is not None]
     panels = frame.panels(
         "ms after the planned instant, from 0", f"{first} | / processed \u25cb / {last}, ms", row
     )
@@ -58,11 +59,20 @@ def step_charts(frame: Frame) -> list[Chart]:
         drawn_chart(
             "steps",
             "Acknowledged and processed" if frame.ingests else "Accepted, processed, seen",
-            _OF_MESSAGES if frame.ingests else _OF_ORDERS,
+            (_OF_MESSAGES if frame.ingests else _OF_ORDERS) + _between_clocks(offs),
             panels,
             lambda panel: draw_steps(panel, (first, "processed", last)),
         )
     ]
+
+
+def _between_clocks(offs: list[float]) -> str:
+    if not offs:
+        return ""
+    return (
+        " Generators are on other machines than the service: processed compares two clocks, and may"
+        f" be off by {max(offs):,.2f} ms; what is seen is by one clock."
+    )
 
 
 def traffic_charts(frame: Frame) -> list[Chart]:

@@ -1,0 +1,412 @@
+"""Workers on other machines, as users start them (issues 8.3 and 8.4)."""
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.hosts import crew as crews
+from harness.hosts.crew import Crew, Wanted
+from harness.hosts.link import LARGEST, TOKEN, Door, Line, Message
+from harness.load.messages import LoadSpec
+from harness.load.schedule import planned_instants
+from harness.results import DONE, Samples, open_run, read_samples
+from harness.rig.ports import Ports
+from harness.rig.process import RigError
+from tests.live.support import MARK, ROOT, balanced, marked
+from tests.live.test_dealing import connected, scenario, summary, words
+from tests.support import LIMIT_S, Run, until
+
+pytestmark = pytest.mark.live
+
+RATE = 101.0
+CONSTANT = f'[[load]]\nmodel = "constant"\nrate = {RATE}\n'
+SECRET = "a secret of the tests' own"
+
+
+def free_address(host: str = "127.0.0.1") -> str:
+    """Where nobody listens."""
+    ports = Ports()
+    try:
+        return f"{host}:{ports.take()}"
+    finally:
+        ports.close()
+
+
+class Distributed:
+    """A run and its workers."""
+
+    def __init__(self, address: str, mark: str = "") -> None:
+        self.address = address
+        self.mark = mark or uuid.uuid4().hex
+        self.workers: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: str, before: Sequence[str] = ()) -> "subprocess.Popen[str]":
+        """`bench.py WORDS`, `before` which comes another command."""
+        return subprocess.Popen(
+            [*before, sys.executable, "-m", "harness.cli", *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, MARK: self.mark, TOKEN: SECRET},
+            cwd=ROOT,
+        )
+
+    def worker(self, before: Sequence[str] = ()) -> "subprocess.Popen[str]":
+        """One more."""
+        host, _, port = self.address.rpartition(":")
+        told = ["locust", "--worker", "--master-host", host, "--master-port", port]
+        self.workers.append(self.start(*told, before=before))
+        return self.workers[-1]
+
+    def run(self, *words: str, size: int = 2) -> "subprocess.Popen[str]":
+        """`bench.py run`, told as lines."""
+        told = ["--expect-workers", str(size), "--listen", self.address, "--lines"]
+        return self.start("run", *words, *told)
+
+    def generators(self) -> list[int]:
+        """Generators that have connections."""
+        found = [pid for pid in marked(self.mark) if b"harness.load\0" in words(pid)]
+        return [pid for pid in found if connected(pid)]
+
+    def end(self) -> None:
+        """No process is left."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGCONT)
+                worker.terminate()
+            worker.communicate(timeout=LIMIT_S)
+
+
+@contextmanager
+def distributed(*befores: Sequence[str], host: str = "127.0.0.1") -> Iterator[Distributed]:
+    """A run's place, with a worker for each of `befores`, who are gone afterwards."""
+    case = Distributed(free_address(host))
+    try:
+        for before in befores:
+            case.worker(before)
+        yield case
+    finally:
+        case.end()
+
+
+def done(process: "subprocess.Popen[str]") -> tuple[int, list[dict[str, Any]], str]:
+    """Exit code, lines and standard error of a run."""
+    # The end of its input would end the run.
+    held, process.stdin = process.stdin, None
+    out, err = process.communicate(timeout=5 * LIMIT_S)
+    if held is not None:
+        held.close()
+    return process.returncode, [json.loads(line) for line in out.splitlines()], err
+
+
+def only_samples(out: Path) -> Samples:
+    """Those of a run of one trial."""
+    (path,) = [p for paths in open_run(out).trials.values() for p in paths]
+    return read_samples(path)
+
+
+def plan_until(samples: Samples, length_s: float, warm_up_s: float) -> list[int]:
+    """The plan's instants in the time of a run."""
+    load = LoadSpec("constant", RATE, None, 0.0, 0, 0.0)
+    offsets = planned_instants(load, length_s, samples.meta["seed"], samples.meta["block"])
+    began: int = samples.meta["window"][0] - round(warm_up_s * 1e9)
+    return [began + int(offset) for offset in offsets]
+
+
+def figures(lines: Sequence[Mapping[str, Any]], milestone: str) -> list[Mapping[str, Any]]:
+    """All that was told live of a milestone."""
+    told = [row for line in lines if line["event"] == "figures" for row in line["rows"]]
+    return [row for row in told if row["milestone"] == milestone]
+
+
+def assert_the_plan_was_sent(out: Path, seconds: float) -> Samples:
+    """Every operation of the plan once, at its instant, whoever had it."""
+    samples = only_samples(out)
+    assert samples.planned.tolist() == plan_until(samples, 0.4 + seconds, 0.4)
+    assert samples.numbers.tolist() == list(range(len(samples)))
+    assert (samples.outcome == DONE).all()
+    assert balanced(summary(out))
+    return samples
+
+
+def test_two_workers_send_the_plan_and_all_of_it_is_gathered(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with distributed((), ()) as case:
+        code, lines, err = done(case.run(scenario(tmp_path, CONSTANT), "--out", str(out)))
+        assert code == 0, err
+        samples = assert_the_plan_was_sent(out, 1.0)
+
+        # Live: each operation once, and percentiles of merged histograms within 1 % of the raw.
+        told = figures(lines, "done")
+        assert sum(row["count"] for row in told) == len(samples)
+        times = np.repeat(*np.array([pair for row in told for pair in row["times"]]).T)
+        raw = (samples.done - samples.planned) / 1e3
+        for share in (50, 90, 99):
+            of_raw = np.percentile(raw, share, method="inverted_cdf")
+            merged = np.percentile(times, share, method="inverted_cdf")
+            assert merged == pytest.approx(of_raw, rel=0.01, abs=1.0)
+
+        # Both machines: their clocks, their costs, what went over the wire.
+        info = open_run(out).info
+        assert [host["clock"]["error_ns"] > 0 for host in info["hosts"]] == [True, True]
+        assert len(samples.meta["clocks"]) == 2
+        (cell,) = summary(out)["cells"]
+        assert cell["clock_error_ms"] > 0
+        (shown, *_) = [line["rows"] for line in reversed(lines) if line["event"] == "hosts"]
+        assert [row["state"] for row in shown] == ["there", "there"]
+        roles = {row["role"] for row in open_run(out).telemetry}
+        assert {"generator", "generator.2", "harness", "harness.2", "harness.3"} <= roles
+        (passage,) = cell["overhead"]["wire"]
+        assert passage["between"] == ["client", "server"]
+        assert min(passage["bytes"]) > 100
+        assert cell["connections"] >= 4
+        page = (out / "report.html").read_text()
+        assert "between clocks" in page
+        assert SECRET not in page + (out / "run.json").read_text()
+        # They wait for the next run, and serve it.
+        again = tmp_path / "again"
+        code, _, err = done(case.run(scenario(tmp_path, CONSTANT), "--out", str(again)))
+        assert code == 0, err
+        assert_the_plan_was_sent(again, 1.0)
+    assert [worker.returncode for worker in case.workers] == [0, 0]
+    assert not marked(case.mark)
+
+
+def test_a_stop_in_mid_run_leaves_the_plan_up_to_it(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with distributed((), ()) as case:
+        process = case.run(scenario(tmp_path, CONSTANT, seconds=600.0), "--out", str(out))
+
+        async def stop() -> None:
+            await until("both send", lambda: len(case.generators()) == 2)
+            await asyncio.sleep(1.0)
+            assert process.stdin is not None
+            process.stdin.write('{"event": "stop"}\n')
+            process.stdin.flush()
+
+        run(stop())
+        code, lines, err = done(process)
+        assert code == 130, err
+        samples = only_samples(out)
+        (at,) = [int(e["detail"]) for e in open_run(out).events if e["kind"] == "trial_stopped"]
+        plan = [each for each in plan_until(samples, 600.4, 0.4) if each < at]
+        assert samples.planned.tolist() == plan
+        assert sum(row["count"] for row in figures(lines, "done")) == len(plan)
+        assert balanced(summary(out))
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (signal.SIGKILL, "nothing was heard of it"),
+        (signal.SIGTERM, "it was told to end"),
+        (signal.SIGSTOP, "nothing was heard of it"),
+    ],
+)
+def test_a_worker_that_goes_is_named_and_another_takes_its_place(
+    run: Run, tmp_path: Path, number: signal.Signals, why: str
+) -> None:
+    """Issue 8.4: what it had was lost with it, and is not passed over in silence."""
+    out = tmp_path / "run"
+    path = scenario(tmp_path, CONSTANT, seconds=3.0)
+    with distributed((), ()) as case:
+        process = case.run(path, "--repeats", "2", "--out", str(out))
+
+        async def disturb() -> None:
+            await until("both send", lambda: len(case.generators()) == 2)
+            case.workers[1].send_signal(number)
+            if number is signal.SIGKILL:
+                await until("its generator is gone", lambda: len(case.generators()) < 2)
+
+        run(disturb())
+        case.worker()
+        code, lines, err = done(process)
+    assert code == 1, err
+    (cell,) = summary(out)["cells"]
+    (failed,) = [r for r in cell["verdict"]["reasons"] if r["code"] == "trial_failed"]
+    pid = case.workers[1].pid
+    assert re.search(rf"worker [12] \(.*, pid {pid}\) was lost: {why}", failed["detail"])
+    assert any(f"pid {pid}" in line.get("words", "") for line in lines)
+    # The other trial is whole.
+    samples = only_samples(out)
+    assert samples.planned.tolist() == plan_until(samples, 3.4, 0.4)
+    assert cell["counts"]["planned"] == int(samples.measured.sum())
+    assert not marked(case.mark)
+
+
+def test_workers_end_what_they_started_when_the_run_is_killed(run: Run, tmp_path: Path) -> None:
+    with distributed((), ()) as case:
+        path = scenario(tmp_path, CONSTANT, seconds=60.0)
+        process = case.run(path, "--out", str(tmp_path / "run"))
+
+        async def kill() -> None:
+            await until("both send", lambda: len(case.generators()) == 2)
+            process.kill()
+            await until("no generator is left", lambda: not case.generators())
+
+        run(kill())
+        process.communicate(timeout=LIMIT_S)
+
+
+def unshared_clock() -> str:
+    """Why a process cannot have a clock of its own here; empty if it can."""
+    tried = subprocess.run(
+        ["unshare", "--time", "--monotonic", "5000", "true"], capture_output=True, text=True
+    )
+    return tried.stderr.strip() if tried.returncode else ""
+
+
+def test_another_machines_clock(tmp_path: Path) -> None:
+    """A worker whose CLOCK_MONOTONIC is 5,000 s ahead: measured, told, and translated."""
+    if shutil.which("unshare") is None or (why := unshared_clock()):
+        pytest.skip(f"no clock of its own: {why if shutil.which('unshare') else 'no unshare'}")
+    out = tmp_path / "run"
+    ahead = ["unshare", "--time", "--monotonic", "5000"]
+    with distributed((), ahead) as case:
+        code, lines, err = done(case.run(scenario(tmp_path, CONSTANT), "--out", str(out)))
+        assert code == 0, err
+    samples = assert_the_plan_was_sent(out, 1.0)
+    offsets = {round(clock["offset_ns"] / 1e12): clock for clock in samples.meta["clocks"]}
+    assert set(offsets) == {0, 5}
+    for thousands, clock in offsets.items():
+        assert abs(clock["offset_ns"] - thousands * 10**12) <= clock["error_ns"]
+    off = max(clock["error_ns"] for clock in samples.meta["clocks"])
+    assert (samples.sent >= samples.planned).all()
+    assert (samples.processed >= samples.sent - off).all()
+    assert (samples.done >= samples.processed - off).all()
+    said = " ".join(line["words"] for line in lines if line["event"] == "said")
+    assert re.search(r"clock \+5,000,000,\d{3}\.\d µs from here", said)
+
+
+@pytest.fixture
+def two_hosts() -> Iterator[tuple[str, list[list[str]]]]:
+    """This machine's address, and what comes before a command of each of two others: network
+    namespaces, each joined to this one by a pair of virtual interfaces."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("network namespaces need root and iproute2")
+    name = f"ob{secrets.token_hex(3)}"
+    net = secrets.randbelow(200) + 20
+
+    def ip(*told: str) -> None:
+        subprocess.run(["ip", *told], check=True, capture_output=True)
+
+    with ExitStack() as stack:
+        befores = []
+        for n in (1, 2):
+            space, ours, theirs = f"{name}-{n}", f"{name}{n}a", f"{name}{n}b"
+            ip("netns", "add", space)
+            stack.callback(ip, "netns", "del", space)
+            ip("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", space)
+            ip("addr", "add", f"10.{net}.{n}.1/24", "dev", ours)
+            ip("link", "set", ours, "up")
+            inside = ("-n", space)
+            ip(*inside, "addr", "add", f"10.{net}.{n}.2/24", "dev", theirs)
+            ip(*inside, "link", "set", theirs, "up")
+            ip(*inside, "link", "set", "lo", "up")
+            ip(*inside, "route", "add", "default", "via", f"10.{net}.{n}.1")
+            befores.append(["ip", "netns", "exec", space])
+        yield f"10.{net}.1.1", befores
+
+
+@pytest.mark.parametrize("style", ["rest", "grpc-unary", "webhook"])
+def test_two_hosts(two_hosts: tuple[str, list[list[str]]], tmp_path: Path, style: str) -> None:
+    host, befores = two_hosts
+    out = tmp_path / "run"
+    path = scenario(tmp_path, CONSTANT, style)
+    with distributed(*befores, host=host) as case:
+        code, _, err = done(case.run(path, "--out", str(out)))
+        assert code == 0, err
+    assert_the_plan_was_sent(out, 1.0)
+    (cell,) = summary(out)["cells"]
+    assert sum(sum(passage["bytes"]) for passage in cell["overhead"]["wire"]) > 0
+
+
+def listening(case: Callable[[Door, str], Any]) -> Any:
+    """What comes of a case at an open door."""
+
+    async def opened() -> Any:
+        address = free_address()
+        async with Door(address, SECRET) as door:
+            return await case(door, address)
+
+    return opened()
+
+
+def test_who_does_not_know_the_token_is_not_heard(run: Run) -> None:
+    async def case(door: Door, address: str) -> None:
+        async with Line(address, "another secret, as long") as wrong:
+            heard = asyncio.create_task(door.hear())
+            saying = asyncio.create_task(wrong.say(Message("hello")))
+            await asyncio.wait_for(door.stranger(), LIMIT_S)
+            async with Line(address, SECRET) as right:
+                await right.say(Message("hello", {"who": "right"}))
+                _, message = await asyncio.wait_for(heard, LIMIT_S)
+                assert message["who"] == "right"
+            assert not saying.done()
+            saying.cancel()
+
+    run(listening(case))
+
+
+def test_what_is_too_large_is_not_taken_in(run: Run) -> None:
+    async def case(door: Door, address: str) -> None:
+        async with Line(address, SECRET) as line, Line(address, SECRET) as other:
+            await line.say(Message("file", {}, bytes(LARGEST + 1)))
+            await other.say(Message("file", {}, bytes(LARGEST - 100)))
+            _, message = await asyncio.wait_for(door.hear(), LIMIT_S)
+            assert len(message.data) == LARGEST - 100
+
+    run(listening(case))
+
+
+def test_another_version_is_refused_and_too_few_are_not_enough(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crews, "JOIN_LIMIT_S", 1.0)
+    address, said = free_address(), list[str]()
+
+    async def case() -> None:
+        wanted = Wanted(address, 1, SECRET)
+        async with (
+            Crew(wanted, said.append, lambda _: None) as crew,
+            Line(address, SECRET) as line,
+        ):
+            await line.say(Message("hello", {"host": "b", "code": "of another commit"}))
+            answer = await asyncio.wait_for(line.hear(), LIMIT_S)
+            assert answer.kind == "refused"
+            assert "same commit" in answer["why"]
+            with pytest.raises(RigError, match="0 of 1 workers came"):
+                await crew.gather()
+
+    run(case())
+    assert any("b was refused" in words for words in said)
+
+
+def test_an_address_that_is_taken_is_told(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+
+    async def case(door: Door, address: str) -> None:
+        taken = Distributed(address)
+        code, _, err = await asyncio.to_thread(
+            lambda: done(taken.run(scenario(tmp_path, CONSTANT), "--out", str(out)))
+        )
+        assert code == 1
+        assert f"--listen {address}" in err
+        assert not out.exists()
+
+    run(listening(case))

@@ -1,0 +1,185 @@
+"""Clocks of other machines, what goes to them, and what is refused (issue 8.3)."""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.trial import SPEC
+from harness.analysis.usage import other_busy
+from harness.cli.away import asked_workers, unreachable
+from harness.hosts.clock import Clock, Exchange, clock_of
+from harness.hosts.link import LEAST_TOKEN, TOKEN, Message, listening_problems
+from harness.hosts.parcel import joined, pack, parted, unpack
+from harness.hosts.remote import RemoteSampler, wires
+from harness.load.consumption import read_rows, shifted
+from protos.arrivals import Arrivals
+
+NS = st.integers(0, 10**15)
+
+
+@given(
+    offset=st.integers(-(10**15), 10**15),
+    ways=st.lists(st.tuples(NS, st.integers(0, 10**9), st.integers(0, 10**9)), min_size=1),
+)
+def test_a_clock_is_never_further_off_than_is_said(
+    offset: int, ways: list[tuple[int, int, int]]
+) -> None:
+    clock = clock_of(
+        Exchange(asked, asked + there + offset, asked + there + back) for asked, there, back in ways
+    )
+    assert abs(clock.offset_ns - offset) <= clock.error_ns
+    assert clock.error_ns <= min((there + back + 1) // 2 for _, there, back in ways)
+
+
+@given(st.integers(-(10**15), 10**15), NS)
+def test_an_instant_comes_back_as_it_went(offset: int, at: int) -> None:
+    clock = Clock(offset)
+    assert clock.here(clock.there(at)) == at
+
+
+def test_a_trial_takes_its_files_along(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Mine: ...")
+    (tmp_path / "when.csv").write_text("at\n1\n")
+    (tmp_path / "orders.jsonl").write_text("{}")
+    spec = replace(
+        SPEC,
+        driver=f"{tmp_path / 'mine.py'}:Mine",
+        load=replace(SPEC.load, file=str(tmp_path / "when.csv")),
+        order=replace(SPEC.order, file=str(tmp_path / "orders.jsonl")),
+        samples_path="here.parquet",
+    )
+    line, files = pack(spec)
+    sizes, data = joined(files)
+    there = tmp_path / "there"
+    there.mkdir()
+    got = unpack(line, parted(json.loads(json.dumps(sizes)), data), there)
+    path, _, name = got.driver.rpartition(":")
+    assert name == "Mine"
+    for theirs, ours in (
+        (path, "mine.py"),
+        (got.load.file, "when.csv"),
+        (got.order.file, "orders.jsonl"),
+    ):
+        assert theirs is not None
+        assert Path(theirs).parent == there
+        # What reads them goes by their names' endings.
+        assert Path(theirs).suffix == Path(ours).suffix
+        assert Path(theirs).read_text() == (tmp_path / ours).read_text()
+    assert Path(got.samples_path).parent == there
+    alike = replace(got, driver=spec.driver, load=spec.load, order=spec.order)
+    assert replace(alike, samples_path=spec.samples_path) == spec
+
+
+def test_files_of_another_size_are_none() -> None:
+    with pytest.raises(ValueError, match="3 bytes"):
+        parted({"ca": 4}, b"abc")
+
+
+def test_a_message_is_read_as_it_was_said_or_not_at_all() -> None:
+    said = Message("file", {"load": 3, "last": True}, b"\0data")
+    assert Message.read(said.frames) == said
+    for frames in ([], [b"{}", b""], [b"[]", b""], [b'{"kind": 3}', b""], [b"x", b""], [b"{}"] * 3):
+        with pytest.raises(ValueError, match=r"parts|no kind|Expecting value"):
+            Message.read(frames)
+
+
+def test_arrivals_go_into_another_clock(tmp_path: Path) -> None:
+    rows = Arrivals(2)
+    for n in range(3):
+        rows.add(7, n, 1_000 + n, 0, True)
+    rows.write(tmp_path / "a")
+    (tmp_path / "b").write_bytes(shifted((tmp_path / "a").read_bytes(), 500))
+    before, after = read_rows([tmp_path / "a"]), read_rows([tmp_path / "b"])
+    assert (after.at - before.at).tolist() == [500] * 3
+    assert after.sequence.tolist() == before.sequence.tolist()
+    assert after.worker.tolist() == [2] * 3
+
+
+def options(**given: object) -> argparse.Namespace:
+    """As `bench.py run` has them."""
+    none = dict.fromkeys(("expect_workers", "listen", "workers", "interleave", "resume"))
+    return argparse.Namespace(**{**none, **given})
+
+
+def test_every_mistake_about_workers_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN, "short")
+    problems: list[str] = []
+    found = asked_workers(options(expect_workers="two", listen="0.0.0.0:5557", workers=3), problems)
+    assert found is None
+    about = [problem.partition(":")[0].partition(" ")[0] for problem in problems]
+    assert about == ["--workers", "--listen", TOKEN, "--expect-workers"]
+    monkeypatch.setenv(TOKEN, "x" * LEAST_TOKEN)
+    problems = []
+    assert asked_workers(options(expect_workers="2", listen="10.0.0.1:1"), problems) == 2
+    assert asked_workers(options(workers=3), problems) == 3
+    assert problems == []
+    assert asked_workers(options(listen="10.0.0.1:1"), problems) is None
+    assert "--expect-workers" in problems[0]
+
+
+def test_what_cannot_be_had_from_other_machines() -> None:
+    assert unreachable(options(interleave=["a", "b"]), "spans.jsonl") == []
+    away = options(expect_workers="2", interleave=["a", "b"], resume=Path("r"))
+    found = unreachable(away, "spans.jsonl")
+    assert [each.partition(":")[0] for each in found] == [
+        "--interleave",
+        "--expect-workers",
+        "--trace",
+    ]
+    assert unreachable(options(expect_workers="2"), "http://collector:4318") == []
+
+
+@pytest.mark.parametrize("address", ["", "5557", "host:5557", "::1:5557", "10.0.0.1:0", "10.0.0.1"])
+def test_a_run_listens_at_an_address_of_its_machine(address: str) -> None:
+    (problem,) = listening_problems(address)
+    assert "10.0.0.1:5557" in problem
+
+
+def test_others_are_at_work_on_the_machine_where_most_are() -> None:
+    def seen(host: str, mark: str, at: int, idle: float, roles: list[str]) -> dict[str, str]:
+        said: dict[str, object] = {"mark": mark, "at": at, "roles": roles}
+        said |= {"processors": [{"idle": idle}]} | ({"host": host} if host else {})
+        return {"kind": "processors", "detail": json.dumps(said)}
+
+    second = 10**9
+    marks = {
+        (role, mark): {"cpu_ns": used * (mark == "window_end")}
+        for role, used in (("server", second // 2), ("generator", second // 4))
+        for mark in ("window_start", "window_end")
+    }
+    events = [
+        seen("", "window_start", 0, 0.0, ["server"]),
+        seen("", "window_end", second, 0.4, ["server"]),
+        seen("b", "window_start", 0, 0.0, ["generator"]),
+        seen("b", "window_end", second, 0.5, ["generator"]),
+    ]
+    assert other_busy(marks, events) == pytest.approx(0.25)
+    assert other_busy(marks, events[:2]) == pytest.approx(0.1)
+    # A machine that was not seen to the end says nothing.
+    assert other_busy(marks, events[:3]) == pytest.approx(0.1)
+
+
+def test_what_several_have_counted_is_one() -> None:
+    def counted(start: int, moved: int) -> RemoteSampler:
+        sampler = RemoteSampler.__new__(RemoteSampler)
+        flow = {"sender": "generator", "receiver": "outside", "bytes": moved}
+        sampler.wire = {
+            "from": start,
+            "to": start + 10,
+            "flows": [flow],
+            **dict.fromkeys(("connections", "opened", "closed", "uncounted"), 1),
+        }
+        return sampler
+
+    found = wires([counted(5, 100), counted(7, 30)])
+    assert found is not None
+    assert (found["from"], found["to"], found["connections"]) == (5, 17, 2)
+    assert sum(flow["bytes"] for flow in found["flows"]) == 130
+    blind = RemoteSampler.__new__(RemoteSampler)
+    blind.wire = None
+    assert wires([counted(5, 100), blind]) is None
