@@ -26,6 +26,7 @@ from harness.sampling import Sampler
 HELLO_S = 0.5
 SILENCE_S = 10.0
 """After which a run that says nothing is gone."""
+LEAVE_LIMIT_S = 3.0
 QUIET_S = 15.0
 """How long nobody opens before that is said."""
 
@@ -87,9 +88,12 @@ class Worker:
 
     async def leave(self, why: str) -> None:
         """Say good-bye to the run, where there is one, and end what was started for it."""
-        if self._in_run:
-            await self._line.call(Message("bye", {"why": why}))
         await self._end_all()
+        if self._in_run and await self._line.call(Message("bye", {"why": why})):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_LIMIT_S):
+                    while (await self._line.hear()).kind != "left":
+                        pass
 
     async def _find(self) -> None:
         self._in_run, since = False, time.monotonic()

@@ -202,6 +202,7 @@ class Crew:
                 if member is not None:
                     member.lose(f"it said what makes no sense ({type(error).__name__}: {error})")
             if member is not None and member.lost:
+                await member.say("left")
                 await self._note_loss(member)
 
     async def _greet(self, sender: bytes, hello: Message) -> None:

@@ -30,7 +30,6 @@ LARGEST = 16 << 20
 CHUNK = 1 << 20
 """Bytes of a file in one message."""
 QUEUED = 64
-LINGER_MS = 1000
 _SALT = b"orderbench: the link between a run and its workers"
 
 
@@ -97,7 +96,8 @@ class _End:
     def __init__(self, kind: int) -> None:
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(kind)
-        self._socket.setsockopt(zmq.LINGER, LINGER_MS)
+        # What must arrive is answered before this end is closed.
+        self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
         self._socket.setsockopt(zmq.RCVHWM, QUEUED)
         self._socket.setsockopt(zmq.SNDHWM, QUEUED)

@@ -41,6 +41,9 @@ WHEN: Mapping[Code, str] = {
         "in half of the trials or more, what is not of the run took over"
         f" {_share(judgement.RIVAL)} of a processor"
     ),
+    Code.TWO_CLOCKS: (
+        "messages are sent on one machine and processed on another, each with a clock of its own"
+    ),
     Code.FEWER_TRIALS: "fewer trials were finished than were planned",
     Code.OVERLOADED: (
         "operations were dropped, timed out, or were refused as too many, and the generator was"
