@@ -1,10 +1,11 @@
 """From a scenario to its cells and trials, and the order in which they run. Pure."""
 
+import hashlib
 import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
+from itertools import groupby, pairwise, product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,6 +25,10 @@ BROKER_START_S = 8.0
 IDLE_S = 1.0
 """How long each variant is seen at rest, once for all cells that cost the same then."""
 MAX_OPERATIONS = 50_000_000
+MOST_NAMED = 16
+"""Steps whose rates are in a cell's id, and said one by one."""
+MOST_HELD = 6
+"""Steps of unlike lengths that are."""
 LEAST_REPEATS = 3
 """An A/A pair of fewer has no interval, and is not run."""
 
@@ -56,6 +61,9 @@ class LoadPoint:
             return f"replay-{re.sub('[^a-z0-9]+', '-', Path(self.file).stem.lower())}"
         if self.rates:
             hold = f"-hold-{self.hold_s:g}" if self.hold_s else ""
+            if len(self.rates) > MOST_NAMED:
+                told = hashlib.sha256(repr(self.rates).encode()).hexdigest()[:8]
+                return f"{self.model}-{len(self.rates)}-{told}{hold}"
             return "-".join([self.model, *(f"{rate:.10g}" for rate in self.rates)]) + hold
         burst = f"-{self.burst_size}-every-{self.every_s:g}" if self.model == "burst" else ""
         return f"{self.model}-{self.rate:.10g}{burst}"
@@ -74,7 +82,7 @@ class LoadPoint:
             case "ramp":
                 return f"ramp {_through(self.rates)}/s"
             case "steps":
-                return f"steps {_through(self.rates)}/s, {self.hold_s:g} s each"
+                return _steps(self.rates, self.hold_s)
             case "replay":
                 return f"replay of {Path(self.file or '').name}, {self.rate:.4g}/s on average"
         return f"{self.rate:g}/s"
@@ -87,6 +95,16 @@ class LoadPoint:
 
 def _through(rates: Sequence[float]) -> str:
     return " → ".join(f"{rate:g}" for rate in rates)
+
+
+def _steps(rates: Sequence[float], hold_s: float) -> str:
+    held = [(rate, hold_s * len(list(same))) for rate, same in groupby(rates)]
+    if len(held) == len(rates) <= MOST_NAMED:
+        return f"steps {_through(rates)}/s, {hold_s:g} s each"
+    if len(held) <= MOST_HELD:
+        return f"steps {' → '.join(f'{rate:g}/s for {span:g} s' for rate, span in held)}"
+    span = f"from {rates[0]:g} to {rates[-1]:g}/s, {min(rates):g} to {max(rates):g}/s"
+    return f"{len(held)} steps {span}, in {hold_s * len(rates):g} s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ def execute(
     resume: bool = False,
     orders: int | None = None,
     wanted: Wanted | None = None,
+    beside: Sequence[str] = (),
 ) -> bool:
     """Run all trials of a plan for each side; returns whether the run was complete.
 
@@ -64,11 +65,23 @@ def execute(
     SIGINT or SIGTERM ends the run after what is finished has been kept. `orders` is a descriptor on
     which `{"event": "stop"}` comes, which ends it after what was sent has been answered, and whose
     end does as a signal does. `wanted`: the workers that run the generators; raises RigError, with
-    nothing written, where they do not come.
+    nothing written, where they do not come. `beside` names what other runs measure on this machine
+    meanwhile.
     """
-    addresses = addresses or {}
     return asyncio.run(
-        _execute(plan, sides, targets, command, watch, trace, addresses, resume, orders, wanted)
+        _execute(
+            plan,
+            sides,
+            targets,
+            command,
+            watch,
+            trace,
+            addresses or {},
+            resume,
+            orders,
+            wanted,
+            beside,
+        )
     )
 
 
@@ -83,6 +96,7 @@ async def _execute(
     resume: bool,
     orders: int | None,
     wanted: Wanted | None,
+    beside: Sequence[str],
 ) -> bool:
     loop = asyncio.get_running_loop()
     running = asyncio.current_task()
@@ -98,7 +112,7 @@ async def _execute(
         async with contextlib.AsyncExitStack() as stack:
             kept_awake = stack.enter_context(awake())
             placement, crew = this_machine(plan.generators), None
-            around: dict[str, Any] = {"awake": kept_awake}
+            around: dict[str, Any] = {"awake": kept_awake, "beside": list(beside)}
             if wanted is not None:
                 crew = await stack.enter_async_context(Crew(wanted, watch.said, watch.hosts))
                 await crew.gather()
@@ -188,6 +202,18 @@ async def _execute(
         if orders is not None:
             loop.remove_reader(orders)
     return complete
+
+
+def may_begin(orders: int) -> bool:
+    """Wait for `{"event": "begin"}` on a descriptor; whether that came, and no other word, nor its
+    end. Blocks."""
+    heard = b""
+    while not heard.endswith(b"\n"):
+        # One at a time: what comes after this line is for the run.
+        if not (byte := os.read(orders, 1)):
+            return False
+        heard += byte
+    return bool(json.loads(heard)["event"] == "begin")
 
 
 def _obey(

@@ -30,6 +30,8 @@ Axis = Annotated[list[T], BeforeValidator(listed), Field(min_length=1)]
 Rate = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Rates = Axis[Rate]
+MOST_STEPS = 3600
+"""As many as fit on a command line; an hour of one a second."""
 Switch = Annotated[list[bool], BeforeValidator(listed), Field(min_length=1, max_length=2)]
 
 
@@ -80,11 +82,21 @@ class RampLoad(Section):
 
 class StepsLoad(Section):
     """`rates`, each held for `hold_s` seconds, which make the measured window; the warm-up is at
-    the first of them."""
+    the first of them. 0 is a pause."""
 
     model: Literal["steps"]
-    rates: Annotated[list[Rate], Field(min_length=1, max_length=16)]
+    rates: Annotated[
+        list[Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]],
+        Field(min_length=1, max_length=MOST_STEPS),
+    ]
     hold_s: Seconds
+
+    @field_validator("rates")
+    @classmethod
+    def _some(cls, value: list[float]) -> list[float]:
+        if not any(value):
+            raise ValueError("needs one above 0")
+        return value
 
 
 class ReplayLoad(Section):

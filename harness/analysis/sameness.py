@@ -25,6 +25,7 @@ def machine_facts(run: Mapping[str, Any]) -> dict[str, Any]:
         if key in known
     }
     found |= {f"processors of {role}": run["placement"][role] for role in ("generator", "server")}
+    found["runs beside it"] = run.get("beside") or None
     return found | ({"processors kept awake": run["awake"]} if "awake" in run else {})
 
 

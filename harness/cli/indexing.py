@@ -1,6 +1,9 @@
 """The index of the folder around runs."""
 
-from collections.abc import Iterable
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,17 @@ def keep_index(runs: Iterable[Path], screen: "Console") -> None:
             make_index(around, screen)
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Of runs that end together one at a time, so that the last index has all of them."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
 def make_index(around: Path, screen: "Console") -> bool:
     """Write a folder's index and say where it is; returns whether it could be written. That it
     could not is said, and no more: the runs themselves are whole."""
@@ -27,7 +41,8 @@ def make_index(around: Path, screen: "Console") -> bool:
 
     path = shown(around / NAME)
     try:
-        build_index(around)
+        with _alone(around):
+            build_index(around)
     except OSError as error:
         said, made = f"index: {path} cannot be written: {error.strerror}", False
     else:

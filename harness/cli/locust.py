@@ -21,10 +21,13 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FORM = {
     "scenario": "which one the form starts with",
     "styles": "as in bench.py run",
-    "load": "constant, poisson, closed, ramp or steps",
+    "load": "constant, poisson, burst, closed, ramp or steps",
     "rate": "operations a second",
+    "burst-size": "of a burst load",
+    "every-s": "of a burst load: from one burst to the next",
     "users": "users of a closed load",
-    "items": "lines an order",
+    "think-s": "of a closed load: what a user waits before the next",
+    "items": "lines an order, any number of them",
     "duration": "measured seconds a trial",
     "repeats": "trials a cell",
 }
@@ -38,7 +41,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for name, says in FORM.items():
         parser.add_argument(f"--{name}", metavar="X", help=says)
     parser.add_argument(
+        "--together", action="store_true", help="all styles at the same time, a run of each"
+    )
+    parser.add_argument(
         "--driver", metavar="FILE.py:CLASS", action="append", default=[], help="one of your own"
+    )
+    parser.add_argument(
+        "--shape",
+        metavar="FILE.py:CLASS",
+        help="a LoadTestShape of your own: its users, second by second, are operations a second",
     )
     parser.add_argument("--target", metavar="STYLE=ADDRESS", action="append", default=[])
     parser.add_argument("--out", metavar="DIR", help="default: results/<scenario>-<time>")
@@ -67,10 +78,14 @@ def main(options: argparse.Namespace) -> int:
         return _work(options)
     more = _distributed(options)
     words = [sys.executable, "-P", "-m", "locust", "-f", str(ROOT / "locustfile.py")]
-    given = {name: value for name in FORM if (value := getattr(options, name)) is not None}
-    words += [f"--{NAMES.get(name, name)}={value}" for name, value in given.items()]
+    given = {name: getattr(options, name.replace("-", "_")) for name in FORM}
+    words += [f"--{NAMES.get(name, name)}={v}" for name, v in given.items() if v is not None]
+    if options.together:
+        words.append("--turns=together")
     words += [f"--driver={driver}" for driver in options.driver]
     words += [f"--target={target}" for target in options.target]
+    if options.shape is not None:
+        words.append(f"--shape={options.shape}")
     if options.out is not None:
         words.append(f"--out={options.out}")
     words += [f"--more={word}" for word in more]

@@ -146,8 +146,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lines",
         action="store_true",
-        help="for programs: tell the run as JSON lines on standard output, and stop it when"
-        ' {"event": "stop"} comes on standard input (see harness/report/lines.py)',
+        help="for programs: tell the run as JSON lines on standard output; begin it and stop it"
+        ' when {"event": "begin"} and {"event": "stop"} come on standard input (see'
+        " harness/report/lines.py)",
+    )
+    parser.add_argument(
+        "--beside",
+        metavar="S,...",
+        default=[],
+        type=lambda text: text.split(","),
+        help="for programs: what other runs measure on this machine meanwhile; the report says so",
     )
     add_gate(parser)
 
@@ -160,7 +168,7 @@ def main(options: argparse.Namespace) -> int:
 
     from harness.report.console import ConsoleWatcher, console
     from harness.report.lines import LinesWatcher
-    from harness.run import execute
+    from harness.run import execute, may_begin
 
     screen = console(stderr=options.lines)
     screen.print(plan.scenario.question, style="bold", markup=False, highlight=False)
@@ -169,14 +177,16 @@ def main(options: argparse.Namespace) -> int:
         highlight=False,
         soft_wrap=True,
     )
+    watcher: ConsoleWatcher | LinesWatcher
+    if options.lines:
+        watcher = LinesWatcher(plan, task.folders[-1], sys.stdout)
+        if not may_begin(sys.stdin.fileno()):
+            return 130
+    else:
+        watcher = ConsoleWatcher(plan, screen)
     with sides_of(options.interleave, task.folders) as sides:
         for folder in task.folders:
             make(folder)
-        watcher: ConsoleWatcher | LinesWatcher
-        if options.lines:
-            watcher = LinesWatcher(plan, task.folders[-1], sys.stdout)
-        else:
-            watcher = ConsoleWatcher(plan, screen)
         try:
             complete = execute(
                 plan,
@@ -189,6 +199,7 @@ def main(options: argparse.Namespace) -> int:
                 resume=options.resume is not None,
                 orders=sys.stdin.fileno() if options.lines else None,
                 wanted=wanted(options),
+                beside=options.beside,
             )
         except RigError as error:
             return _nothing(task, str(error), 1)

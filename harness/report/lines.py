@@ -17,7 +17,7 @@ from harness.variant import Variant
 class LinesWatcher:
     """See trial.Watcher. Every line is about one thing, which `event` names:
 
-    - `planned`: `folder`, `trials`, `seconds`;
+    - `planned`: `folder`, `trials`, `seconds`; nothing is written before `begin` is answered;
     - `said`: `words`;
     - `hosts`: `rows`, the workers on other machines as they are now (Crew.states);
     - `trial`: `subject` (of the rows), `number`, `load`: what is under way;

@@ -7,6 +7,7 @@ from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Status
 from harness.report.brief import Row, brief
 from harness.report.earlier import earlier
+from harness.report.words import beside
 
 _SPECIAL = re.compile(r"[\\`*_\[\]#|~<>&@]|^[-+=]|^\d(?=\d*[.)]\s)")
 
@@ -21,7 +22,7 @@ def to_markdown(summary: Summary) -> str:
         f"## {plain(info['question'])}",
         *(plain(sentence) for sentence in made.answer),
         "\n".join(_line(cells) for cells in (heads, aligned, *map(_cells, made.rows))),
-        *(plain(note) for note in [*made.notes, *earlier(summary)]),
+        *(plain(note) for note in [*made.notes, beside(info), *earlier(summary)] if note),
         f"Run {plain(info['run'])}, {plain(info['status'])}:",
         _fenced(shlex.join(info["command"])),
     ]

@@ -65,6 +65,7 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
         fate_first=HEADLINE,
         fate_heads=HEADS,
         finished=sum(len(cell.trials) for cell in summary.cells),
+        beside=words.beside(info),
         validity=_validity(summary),
         instrument=quoted(info),
         earlier=earlier(summary),

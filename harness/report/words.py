@@ -258,6 +258,16 @@ def plain(value: Any, nothing: str) -> str:
     return str(value)
 
 
+def beside(info: Mapping[str, Any]) -> str:
+    """What is to be said of a run that was not alone; empty if it was."""
+    if not info.get("beside"):
+        return ""
+    return (
+        f"Other runs measured {', '.join(info['beside'])} on this machine at the same time: they"
+        " shared its processors, so that these figures tell of the mix, and not of this style."
+    )
+
+
 def name(key: str) -> str:
     """A key of run.json as a reader would write it."""
     for ending, unit in (("_s", " (s)"), ("_ms", " (ms)"), ("_bytes", " (bytes)")):

@@ -69,26 +69,32 @@ TABLES: Mapping[str, tuple[str, Mapping[str, str]]] = {
 
 
 class Board:
-    """Of one run. CPU, bytes, lags and accounts are of the measured windows."""
+    """Of one start. CPU, bytes, lags and accounts are of the measured windows."""
 
     def __init__(self) -> None:
         self.rows: dict[str, list[dict[str, Any]]] = {key: [] for key in TABLES}
         self.lines: dict[str, deque[tuple[float, float, float | None, float | None]]] = {}
         """By variant, operation and milestone: seconds, operations a second, p50 and p99 in ms."""
-        self.now = ""
         self.problems: list[str] = []
-        self._last: dict[str, float] = {}
+        self._now: dict[str, str] = {}
+        self._last: dict[str, dict[str, float]] = {}
 
-    def hear(self, message: Mapping[str, Any], at_s: float) -> None:
-        """Take in a line of harness.report.lines, which came at an instant."""
+    @property
+    def now(self) -> str:
+        """What goes on, in words."""
+        return "; ".join(self._now.values())
+
+    def hear(self, message: Mapping[str, Any], at_s: float, run: str = "") -> None:
+        """Take in a line of harness.report.lines, which came at an instant, of one of the runs that
+        go on together."""
         match message["event"]:
             case "said":
-                self.now = message["words"]
+                self._now[run] = message["words"]
             case "hosts":
                 self.rows["hosts"] = [dict(row) for row in message["rows"]]
             case "trial":
-                self.now = f"{_name(message)} at {message['load']}"
-                self._last.clear()
+                self._now[run] = f"{_name(message)} at {message['load']}"
+                self._last[" ".join(message["subject"])] = {}
             case "figures":
                 for row in message["rows"]:
                     self._point(message["subject"], row, at_s)
@@ -97,13 +103,14 @@ class Board:
             case "trial_failed":
                 self.problems.append(f"{_name(message)}: {message['reason']}")
             case "end":
-                self.now = "the report is written"
+                self._now[run] = "the report is written"
 
     def _point(self, subject: Sequence[str], row: Mapping[str, Any], at_s: float) -> None:
-        name = f"{' '.join(subject)} [{row['milestone']}]"
-        span = at_s - self._last.get(name, at_s)
-        self._last[name] = at_s
+        last = self._last.setdefault(" ".join(subject), {})
+        span = at_s - last.get(row["milestone"], at_s)
+        last[row["milestone"]] = at_s
         if span > 0:
+            name = f"{' '.join(subject)} [{row['milestone']}]"
             line = self.lines.setdefault(name, deque(maxlen=KEPT))
             p50, p99 = (percentile(row["times"], share) for share in (0.5, 0.99))
             line.append((round(at_s, 2), round(row["count"] / span, 1), p50, p99))

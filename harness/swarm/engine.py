@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import gevent
@@ -20,17 +21,15 @@ INTERRUPTED = 130
 
 
 class Engine:
-    """The run that is going on, and those that were; one at a time."""
+    """What was started last: one run, or one of each style together."""
 
     def __init__(self) -> None:
         self.environment: Environment
-        self.session: Session | None = None
+        self.offer = form.Offer()
+        self.sessions: Mapping[str, Session] = {}
+        """By the name of their style, or "" for one of all."""
         self.board = Board()
-        self.own: Sequence[str] = ()
-        """Drivers of the user's own."""
-        self.more: Sequence[str] = ()
-        """Words for every run, beside those of the form."""
-        self._checked: Session | None = None
+        self._checked: Mapping[str, Session] = {}
         self._asked = False
         self._stopping = False
         self._worst = 0
@@ -38,7 +37,7 @@ class Engine:
     @property
     def running(self) -> bool:
         """Whether a run goes on, its report included, or Locust waits for its end."""
-        return self.session is not None and (self.session.running or self._stopping)
+        return self._stopping or any(session.running for session in self.sessions.values())
 
     def check(self, given: Mapping[str, Sequence[str]]) -> list[str]:
         """What is wrong with a start, in words; without, the run is planned and `begin` lets it
@@ -46,32 +45,33 @@ class Engine:
         if self.running:
             return ["a run goes on; stop it first"]
         self.forget()
-        if problems := form.problems(given, self.own):
+        if problems := form.problems(given, self.offer):
             return problems
-        session = Session([*form.words(given), *self.more])
-        if problems := session.problems():
-            return problems
-        self._checked = session
-        return []
+        runs = form.runs(given, self.offer, datetime.now())
+        self._checked = {name: Session(words) for name, words in runs.items()}
+        found = [problem for each in self._checked.values() for problem in each.problems()]
+        if found:
+            self.forget()
+        return list(dict.fromkeys(found))
 
     def forget(self) -> None:
         """End what was planned and not begun."""
-        if self._checked is not None:
-            self._checked.kill()
-            self._checked = None
+        for session in self._checked.values():
+            session.kill()
+        self._checked = {}
 
     def begin(self) -> None:
         """Locust has started: so does the run, as it was checked, or else by Locust's options."""
-        if self._checked is None and (problems := self.check(self.options())):
+        if not self._checked and (problems := self.check(self.options())):
             for problem in problems:
                 log.error("%s", problem)
             self._worst = max(self._worst, 2)
             return
-        self.session, self._checked, self._asked = self._checked, None, False
-        assert self.session is not None
+        self.sessions, self._checked, self._asked = self._checked, {}, False
         self.board = Board()
-        self.session.follow(self._hear)
-        gevent.spawn(self._see_end, self.session)
+        for name, session in self.sessions.items():
+            session.begin(partial(self._hear, name))
+            gevent.spawn(self._see_end, name, session)
 
     def ask_to_stop(self) -> None:
         """A person stops the run: that its results are partial is then no failure."""
@@ -79,9 +79,10 @@ class Engine:
 
     def stopping(self) -> None:
         """Locust stops: not before everything that was sent is answered, counted and on disk."""
-        if self.session is not None and self.session.running:
+        running = [session for session in self.sessions.values() if session.running]
+        if running:
             self._stopping = True
-            self.session.stop()
+            gevent.joinall([gevent.spawn(session.stop) for session in running])
             self._stopping = False
 
     def quitting(self) -> None:
@@ -89,30 +90,31 @@ class Engine:
         self.forget()
         self.stopping()
         gevent.sleep(0)
-        if self.session is not None:
-            self._judge(self.session)
+        for session in self.sessions.values():
+            self._judge(session)
         self.environment.process_exit_code = self._worst
 
     def options(self) -> dict[str, list[str]]:
         """The form as Locust's command line has filled it."""
         options = vars(self.environment.parsed_options)
-        given = {field.name: options[field.name] for field in form.fields(self.own)}
+        given = {field.name: options[field.name] for field in form.fields(self.offer)}
         return {name: [v] if isinstance(v, str) else list(v) for name, v in given.items() if v}
 
-    def _hear(self, message: Mapping[str, Any]) -> None:
-        self.board.hear(message, time.monotonic())
+    def _hear(self, run: str, message: Mapping[str, Any]) -> None:
+        self.board.hear(message, time.monotonic(), run)
         if message["event"] == "figures":
             for row in message["rows"]:
                 figures.merge(self.environment.stats, message["subject"], row)
         elif message["event"] == "trial_failed":
             log.error("%s: %s", " ".join(message["subject"]), message["reason"])
 
-    def _see_end(self, session: Session) -> None:
+    def _see_end(self, name: str, session: Session) -> None:
         session.ended.wait()
         self._judge(session)
         if session.report is None:
-            self.board.problems.append(f"the run ended with code {session.code}: see Logs")
-            log.error("the run ended with code %s and left no report", session.code)
+            run = f"the run of {name}" if name else "the run"
+            self.board.problems.append(f"{run} ended with code {session.code}: see Logs")
+            log.error("%s ended with code %s and left no report", run, session.code)
 
     def _judge(self, session: Session) -> None:
         code = 1 if session.code is None or session.code < 0 else session.code
@@ -144,11 +146,6 @@ class WhileTheRunLasts(LoadTestShape):
 
     def _begun(self) -> bool:
         return self.runner is not None and self.runner.user_count > 0
-
-
-def report_of(session: Session | None) -> Path | None:
-    """A run's page, once it is written."""
-    return Path(session.report) if session is not None and session.report else None
 
 
 events.test_start.add_listener(lambda **_: ENGINE.begin())

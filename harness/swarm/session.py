@@ -1,5 +1,6 @@
 """One run of the harness, in a process of its own."""
 
+import contextlib
 import json
 import logging
 import sys
@@ -21,8 +22,7 @@ Listener = Callable[[Mapping[str, Any]], None]
 
 
 class Session:
-    """`bench.py run --lines`; it ends when this process does. `follow` must be called for it to be
-    heard beyond its plan."""
+    """`bench.py run --lines`; it ends when this process does."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self._process = subprocess.Popen(
@@ -36,7 +36,6 @@ class Session:
         self._words: deque[str] = deque(maxlen=100)
         self._listener: Listener | None = None
         self._heard = Event()
-        self._followed = Event()
         self.plan: Mapping[str, Any] | None = None
         """What it said of its plan; None where it was refused."""
         self.ended = Event()
@@ -57,10 +56,10 @@ class Session:
         self.ended.wait(PLAN_LIMIT_S)
         return list(self._words) or [f"the run ended with code {self.code}"]
 
-    def follow(self, listener: Listener) -> None:
-        """Give what it says from now on to a listener."""
+    def begin(self, listener: Listener) -> None:
+        """Let it do what it has planned, and give what it says from now on to a listener."""
         self._listener = listener
-        self._followed.set()
+        self._tell("begin")
 
     @property
     def running(self) -> bool:
@@ -71,21 +70,20 @@ class Session:
         """Let it answer what was sent, write its report, and end; and wait for that. One that has
         not within STOP_LIMIT_S is killed."""
         self.stopped = True
-        self._followed.set()
-        try:
-            self._process.stdin.write(b'{"event": "stop"}\n')
-            self._process.stdin.flush()
-        except OSError:
-            pass  # it has ended meanwhile
+        self._tell("stop")
         if not self.ended.wait(STOP_LIMIT_S):
             log.error("the run did not end within %g s, and is killed", STOP_LIMIT_S)
             self.kill()
 
     def kill(self) -> None:
         """End it at once; all that it started ends with it."""
-        self._followed.set()
         self._process.kill()
         self.ended.wait()
+
+    def _tell(self, event: str) -> None:
+        with contextlib.suppress(OSError):  # it may have ended meanwhile
+            self._process.stdin.write(json.dumps({"event": event}).encode() + b"\n")
+            self._process.stdin.flush()
 
     def _hear(self) -> None:
         for line in self._process.stdout:
@@ -93,7 +91,6 @@ class Session:
             if message["event"] == "planned":
                 self.plan = message
                 self._heard.set()
-                self._followed.wait()
             if message["event"] == "end":
                 self.report = message["report"]
             if self._listener is not None:

@@ -13,7 +13,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
-from flask import Response, jsonify, redirect, request, send_file, session, url_for
+from flask import (
+    Response,
+    jsonify,
+    redirect,
+    render_template_string,
+    request,
+    send_file,
+    session,
+    url_for,
+)
 from flask_login import current_user, login_user
 from locust import events
 from locust.argument_parser import LocustArgumentParser
@@ -22,7 +31,7 @@ from locust.web import WebUI
 
 from harness.swarm import form
 from harness.swarm.board import TABLES
-from harness.swarm.engine import ENGINE, report_of
+from harness.swarm.engine import ENGINE
 
 log = logging.getLogger("orderbench")
 
@@ -33,6 +42,8 @@ OPEN = ("locust.login", "locust.send_assets", "sign_in")
 WRONG_S = 1.0
 """How long an answer to a wrong password takes."""
 LIVE = Path(__file__).with_name("live.html")
+REPORTS = Path(__file__).with_name("reports.html")
+"""Of runs that went together: a link to each."""
 
 
 class Offered(list[str]):
@@ -53,11 +64,14 @@ def _options(parser: LocustArgumentParser, **_: Any) -> None:
     parser.add_argument(
         "--more", action="append", default=[], include_in_web_ui=False, help="a word for every run"
     )
+    parser.add_argument("--shape", default="", include_in_web_ui=False, metavar="FILE.py:CLASS")
     parser.add_argument("--out", default="", include_in_web_ui=False, metavar="DIR")
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--driver", action="append", default=[])
-    own = early.parse_known_args()[0].driver
-    for field in form.fields(own):
+    early.add_argument("--items", default="")
+    early.add_argument("--shape", default="")
+    said = early.parse_known_args()[0]
+    for field in form.fields(form.Offer(said.driver, said.items, said.shape)):
         option = f"--{field.name.replace('_', '-')}"
         kwargs: dict[str, Any] = {"help": field.says, "default": field.default, "metavar": "X"}
         if field.choices:
@@ -83,14 +97,21 @@ def _open(environment: Environment, web_ui: WebUI | None, **_: Any) -> None:
     ENGINE.environment = environment
     options = environment.parsed_options
     assert options is not None
-    ENGINE.own = options.driver
-    ENGINE.more = [*options.more, *(f"--target={target}" for target in options.target)]
-    if options.out:
-        ENGINE.more += [f"--out={options.out}"]
+    ENGINE.offer = form.Offer(
+        options.driver,
+        options.items,
+        options.shape,
+        options.target,
+        Path(options.out) if options.out else None,
+        options.more,
+    )
+    problems = ENGINE.check(ENGINE.options()) if web_ui is None else []
+    if options.shape and options.load != ENGINE.offer.load:
+        problems.append(f"--shape: it is the load, and --load says another: {options.load}")
+    if problems:
+        print(*problems, sep="\n", file=sys.stderr)
+        sys.exit(2)
     if web_ui is None:
-        if problems := ENGINE.check(ENGINE.options()):
-            print(*problems, sep="\n", file=sys.stderr)
-            sys.exit(2)
         return
     if web_ui.host not in LOOPBACK and credentials() is None:
         log.error("--web-host %s: set %s and %s first", web_ui.host or "*", USER, PASSWORD)
@@ -180,8 +201,8 @@ def _show(web_ui: WebUI) -> None:
             for key, (_, columns) in TABLES.items()
         ],
         "extended_csv_files": [
-            {"href": "./report", "title": "The run's report"},
-            {"href": "./report?download", "title": "Download the run's report"},
+            {"href": "./report", "title": "The report"},
+            {"href": "./report?download", "title": "Download the report"},
             {"href": "./live", "title": "Live charts"},
         ],
     }
@@ -195,10 +216,14 @@ def _show(web_ui: WebUI) -> None:
 
     @app.get("/report")
     def report() -> Response:
-        page = report_of(ENGINE.session)
+        sessions = ENGINE.sessions
+        run = request.args.get("run", "" if len(sessions) != 1 else next(iter(sessions)))
+        if len(sessions) > 1 and run not in sessions:
+            return Response(render_template_string(REPORTS.read_text(), sessions=sessions))
+        page = sessions[run].report if run in sessions else None
         if page is None:
             return Response("no report yet: it is written when the run has ended\n", 404)
-        name = f"{page.parent.name}.html"
+        name = f"{Path(page).parent.name}.html"
         return send_file(page, as_attachment="download" in request.args, download_name=name)
 
     @app.get("/live")

@@ -19,6 +19,17 @@ from tests.support import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "ORDERBENCH_TEST_MARK"
+OWN_DRIVER = '''
+"""A driver of a user's own."""
+
+from clients.rest_aiohttp import RestAiohttp
+
+
+class Mine(RestAiohttp):
+    """REST, as it is."""
+
+    server = "rest"
+'''
 
 
 def constant(rate: float) -> LoadSpec:

@@ -19,7 +19,7 @@ from playwright.async_api import Page
 from harness.results import open_run, read_samples
 from harness.rig.ports import Ports
 from tests.live.browser import browsing
-from tests.live.support import balanced, bench, bench_done, marked
+from tests.live.support import OWN_DRIVER, balanced, bench, bench_done, marked
 from tests.support import LIMIT_S, Run, until
 
 pytestmark = pytest.mark.live
@@ -93,12 +93,13 @@ def test_a_run_from_the_form_to_the_report(run: Run, tmp_path: Path) -> None:
             await page.get_by_text("Custom parameters").click()
             await page.locator("select[name=styles]").select_option(["rest-poll"])
             await page.locator("input[name=rate]").fill("often")
-            await page.locator("input[name=items]").fill("0")
+            await page.locator("input[name=repeats]").fill("0")
             await start(page)
             refused = await page.get_by_role("alert").filter(has_text="--rate").inner_text()
-            assert "--items" in refused  # every mistake at once
+            assert "--repeats" in refused  # every mistake at once
             await page.locator("input[name=rate]").fill("100")
-            await page.locator("input[name=items]").fill("3")
+            await page.locator("input[name=repeats]").fill("1")
+            await page.locator("select[name=items]").select_option("30")
             await page.locator("input[name=duration]").fill("600")
             await start(page)
             for milestone in ("place [acked]", "place [done]"):
@@ -117,7 +118,7 @@ def test_a_run_from_the_form_to_the_report(run: Run, tmp_path: Path) -> None:
                 await page.get_by_role("cell", name="1 rest-poll place").wait_for()
             await page.get_by_role("tab", name="Download Data").click()
             async with page.expect_download() as download:
-                await page.get_by_text("Download the run's report").click()
+                await page.get_by_text("Download the report").click()
             got = Path(await (await download.value).path())
             assert got.read_text() == (out / "report.html").read_text()
             assert wrong == []
@@ -162,6 +163,34 @@ def test_a_headless_run_is_the_same_run(tmp_path: Path) -> None:
     assert (out / "report.html").exists()
 
 
+def test_a_shape_of_ones_own_is_the_load(tmp_path: Path) -> None:
+    """Issue 8.3: with a pause, a spike, and an end that the duration sets."""
+    out, mine = tmp_path / "run", tmp_path / "mine.py"
+    mine.write_text(SPIKE)
+    code, _, err = bench_done(
+        "locust", "--headless", "--styles", "rest", "--shape", f"{mine}:Spike",
+        "--duration", "4", "--out", str(out),
+    )  # fmt: skip
+    assert code == 0, err
+    (cell,) = open_run(out).info["cells"]
+    assert cell["load"]["rates"] == [0, 200, 0, 0]
+    assert rows_on_disk(out) == last_total(err) == 200
+    code, _, err = bench_done(
+        "locust", "--headless", "--styles", "rest", "--shape", f"{mine}:Spike", "--load", "closed"
+    )
+    assert code == 2
+    assert "--shape: it is the load, and --load says another: closed" in err
+
+
+SPIKE = """
+from locust import LoadTestShape
+
+class Spike(LoadTestShape):
+    def tick(self):
+        return (200 if 1 <= self.get_run_time() < 2 else 0), 1
+"""
+
+
 def test_an_interrupt_drains_and_counts_exactly(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "run"
     mark = uuid.uuid4().hex
@@ -176,6 +205,79 @@ def test_an_interrupt_drains_and_counts_exactly(run: Run, tmp_path: Path) -> Non
     assert last_total(err) == rows > 0
     assert open_run(out).info["status"] == "partial"
     assert marked(mark) == []
+
+
+def test_styles_together_are_a_run_each_and_stop_as_one(run: Run, tmp_path: Path) -> None:
+    """Issue 8.2: all styles together if asked, drivers of one's own (issue 8.1) among them."""
+    out, mine = tmp_path / "run", tmp_path / "mine.py"
+    mine.write_text(OWN_DRIVER)
+    own = f"{mine}:Mine"
+    folders = {"sse": tmp_path / "run-sse-aiohttp", own: tmp_path / "run-mine-own"}
+
+    async def drive(address: str) -> None:
+        async with browsing() as browser:
+            page = await browser.new_page(viewport={"width": 1280, "height": 1000})
+            page.set_default_timeout(LIMIT_S * 1000)
+            await page.goto(address)
+            await page.get_by_text("Custom parameters").click()
+            await page.locator("select[name=styles]").select_option(list(folders))
+            await page.locator("select[name=turns]").select_option("together")
+            await page.locator("input[name=rate]").fill("100")
+            await page.locator("input[name=duration]").fill("600")
+            await start(page)
+            for style in ("sse", "mine"):
+                row = page.get_by_role("row", name=f"{style} place [done]")
+                await row.filter(has_text="place [done]").first.wait_for()
+            await page.get_by_role("button", name="Stop").click()
+            await page.get_by_role("button", name="New").wait_for()
+            on_disk = sum(rows_on_disk(folder) for folder in folders.values())
+            assert await total(page) == on_disk == counted(address)
+            await page.get_by_role("tab", name="Ledger").click()
+            for style in ("sse", "mine"):
+                await page.get_by_role("cell", name=f"1 {style} place").wait_for()
+            await page.goto(f"{address}/report")
+            links = page.get_by_role("link", name="download")
+            for at, folder in enumerate(folders.values()):
+                async with page.expect_download() as download:
+                    await links.nth(at).click()
+                got = Path(await (await download.value).path())
+                assert got.read_text() == (folder / "report.html").read_text()
+
+    with page_at("--driver", own, "--out", str(out)) as (process, address):
+        run(drive(address))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT_S) == 0
+    assert open_run(folders["sse"]).info["beside"] == [own]
+    assert open_run(folders[own]).info["beside"] == ["sse"]
+    assert not out.exists()
+
+
+def test_one_of_several_that_cannot_run_lets_none_begin(tmp_path: Path) -> None:
+    """The driver has no service to talk to; the other style would."""
+    mine = tmp_path / "mine.py"
+    mine.write_text(OWN_DRIVER.replace('server = "rest"', "talks = True"))
+    code, _, err = bench_done(
+        "locust", "--headless", "--together", "--styles", f"rest,{mine}:Mine",
+        "--driver", f"{mine}:Mine", "--out", str(tmp_path / "run"),
+    )  # fmt: skip
+    assert code == 2
+    assert "--target mine=ADDRESS" in err
+    assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_the_worst_of_several_is_the_exit_code(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(OWN_DRIVER)
+    code, _, err = bench_done(
+        "locust", "--headless", "--together", "--styles", f"rest,{mine}:Mine", "--rate", "50",
+        "--driver", f"{mine}:Mine", "--target", "mine=http://127.0.0.1:1", "--duration", "1",
+        "--out", str(tmp_path / "run"),
+    )  # fmt: skip
+    assert code == 1, err
+    ended = {path.name: json.loads((path / "summary.json").read_text())["cells"][0]["verdict"]
+             for path in tmp_path.iterdir() if path.is_dir()}  # fmt: skip
+    assert ended["run-mine-own"]["status"] == "failed"
+    assert ended["run-rest-aiohttp"]["status"] != "failed"
 
 
 def start_form(**fields: str) -> list[tuple[str, str]]:

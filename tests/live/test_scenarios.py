@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.results import open_run, read_samples, read_sightings, sightings_path
-from tests.live.support import balanced, bench_done
+from tests.live.support import OWN_DRIVER, balanced, bench_done
 
 PLACES = """
 question = "Do results of work arrive?"
@@ -68,17 +68,6 @@ load = { model = "constant", rate = 20 }
 wire = { tls = [false, true], codec = "protobuf", compression = [false, true] }
 connection = { kept = [true, false] }
 """
-OWN_DRIVER = '''
-"""A driver of a user's own."""
-
-from clients.rest_aiohttp import RestAiohttp
-
-
-class Mine(RestAiohttp):
-    """REST, as it is."""
-
-    server = "rest"
-'''
 
 
 def run(tmp_path: Path, scenario: str, *words: str) -> tuple[int, dict[str, Any], Path]:

@@ -22,6 +22,7 @@ from harness.report.build import build_report
 from harness.report.guide.properties import PROPERTIES
 from harness.report.guide.rules import Holds, rules
 from harness.report.headline import headline
+from harness.report.markdown import to_markdown
 from harness.report.page import render_page
 from harness.report.rows import COLUMNS, to_csv
 from harness.report.steps_table import STEPS
@@ -247,6 +248,16 @@ def test_the_question_and_the_state_come_first() -> None:
     assert "36 of 36 planned trials left samples" in page.text
     assert "12 cells: 12 valid." in page.text
     assert "Why not all are valid" not in page.text
+
+
+def test_a_run_that_was_not_alone_says_so_before_its_verdicts() -> None:
+    """Issue 8.2: styles that run together share the processors."""
+    run = summaries.complete()
+    crowded = replace(run, info={**run.info, "beside": ["sse", "<b>"]})
+    page, note = render_page(crowded, []), "Other runs measured sse, &lt;b&gt; on this machine"
+    assert page.index(note) < page.index("cells: ")
+    assert "Other runs measured sse, <b> on this machine" in unescape(to_markdown(crowded))
+    assert "Other runs measured" not in render_page(run, []) + to_markdown(run)
 
 
 def test_no_sentence_ranks_styles() -> None:

@@ -295,6 +295,9 @@ def test_another_machine_and_another_scenario() -> None:
     asleep, awake = {**a.info, "awake": False}, {**a.info, "awake": True}
     assert machine_differences(asleep, awake) == ["processors kept awake: False / True"]
     assert machine_differences(a.info, awake) == machine_differences(awake, a.info) == []
+    crowded = {**a.info, "beside": ["sse"]}
+    assert machine_differences(a.info, crowded) == ["runs beside it: none / ['sse']"]
+    assert machine_differences(a.info, {**a.info, "beside": []}) == []
 
 
 def test_what_may_differ_is_named_and_no_hindrance() -> None:

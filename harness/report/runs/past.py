@@ -82,6 +82,7 @@ class RunInfo(_Read):
     parts: dict[str, _Part] = {}
     targets: dict[str, str] = {}
     awake: Any = None
+    beside: list[str] = []
 
 
 class _Latency(BaseModel):
