@@ -41,7 +41,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for name, says in FORM.items():
         parser.add_argument(f"--{name}", metavar="X", help=says)
     parser.add_argument(
-        "--together", action="store_true", help="all styles at the same time, a run of each"
+        "--together",
+        action="store_true",
+        help="all styles at the same time, a run of each: they share the processors, and their"
+        " figures tell of the mix",
     )
     parser.add_argument(
         "--driver", metavar="FILE.py:CLASS", action="append", default=[], help="one of your own"

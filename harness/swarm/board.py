@@ -68,13 +68,17 @@ TABLES: Mapping[str, tuple[str, Mapping[str, str]]] = {
 """By key: the tab's title, and the columns in order."""
 
 
+Point = tuple[float, float | None, float | None, float | None]
+"""Seconds, operations a second, p50 and p99 in ms; None where a line is broken."""
+
+
 class Board:
     """Of one start. CPU, bytes, lags and accounts are of the measured windows."""
 
     def __init__(self) -> None:
         self.rows: dict[str, list[dict[str, Any]]] = {key: [] for key in TABLES}
-        self.lines: dict[str, deque[tuple[float, float, float | None, float | None]]] = {}
-        """By variant, operation and milestone: seconds, operations a second, p50 and p99 in ms."""
+        self.lines: dict[str, deque[Point]] = {}
+        """By variant, operation and milestone."""
         self.problems: list[str] = []
         self._now: dict[str, str] = {}
         self._last: dict[str, dict[str, float]] = {}
@@ -82,7 +86,7 @@ class Board:
     @property
     def now(self) -> str:
         """What goes on, in words."""
-        return "; ".join(self._now.values())
+        return "; ".join(dict.fromkeys(self._now.values()))
 
     def hear(self, message: Mapping[str, Any], at_s: float, run: str = "") -> None:
         """Take in a line of harness.report.lines, which came at an instant, of one of the runs that
@@ -94,7 +98,10 @@ class Board:
                 self.rows["hosts"] = [dict(row) for row in message["rows"]]
             case "trial":
                 self._now[run] = f"{_name(message)} at {message['load']}"
-                self._last[" ".join(message["subject"])] = {}
+                subject = " ".join(message["subject"])
+                for milestone in self._last.pop(subject, {}):
+                    # None goes across two trials.
+                    self._line(f"{subject} [{milestone}]").append((at_s, None, None, None))
             case "figures":
                 for row in message["rows"]:
                     self._point(message["subject"], row, at_s)
@@ -111,9 +118,11 @@ class Board:
         last[row["milestone"]] = at_s
         if span > 0:
             name = f"{' '.join(subject)} [{row['milestone']}]"
-            line = self.lines.setdefault(name, deque(maxlen=KEPT))
             p50, p99 = (percentile(row["times"], share) for share in (0.5, 0.99))
-            line.append((round(at_s, 2), round(row["count"] / span, 1), p50, p99))
+            self._line(name).append((round(at_s, 2), round(row["count"] / span, 1), p50, p99))
+
+    def _line(self, name: str) -> deque[Point]:
+        return self.lines.setdefault(name, deque(maxlen=KEPT))
 
     def _end(self, message: Mapping[str, Any]) -> None:
         about = {"name": _name(message), "load": message["load"]}

@@ -56,6 +56,7 @@ class Field:
 
     name: str
     says: str
+    """Short: beside the name it is cut on a small screen."""
     default: str = ""
     choices: Sequence[str] = ()
     """A drop-down; without, a text."""
@@ -69,21 +70,16 @@ def fields(offer: Offer) -> list[Field]:
         Field("styles", "one or several", "rest", styles(offer.own), several=True),
         Field(
             "turns",
-            "how several styles take turns; together they share the processors, so that their"
-            " figures tell of the mix and not of each",
+            "together, figures tell of the mix only",
             IN_TURN,
             (IN_TURN, TOGETHER),
         ),
         Field("load", "how operations arrive", offer.load or AS_IT_IS, loads(offer)),
-        Field(
-            "rate",
-            "operations a second; several with commas: one after the other, or what a ramp or steps"
-            " go through",
-        ),
-        Field("burst_size", "of a burst load: so many at one instant"),
-        Field("every_s", "of a burst load: seconds from one burst to the next"),
-        Field("closed_users", "of a closed load, each waiting for its answer"),
-        Field("think_s", "of a closed load: seconds that a user waits before the next"),
+        Field("rate", "operations/s, or 100,200"),
+        Field("burst_size", "of a burst load"),
+        Field("every_s", "seconds between bursts"),
+        Field("closed_users", "of a closed load"),
+        Field("think_s", "of a closed load"),
         Field("items", "lines an order", offer.items or AS_IT_IS, items(offer.items)),
         Field("duration", "measured seconds a trial"),
         Field("repeats", "trials of each", "1"),

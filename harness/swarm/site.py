@@ -41,6 +41,9 @@ OPEN = ("locust.login", "locust.send_assets", "sign_in")
 """What is shown to who has not signed in."""
 WRONG_S = 1.0
 """How long an answer to a wrong password takes."""
+KEPT = "the totals are those of what is on disk, and are not reset; a new start begins at nought"
+NO_RESET = "<style>.MuiButton-colorWarning { display: none !important }</style>"
+"""The button by its colour, which no other one has."""
 LIVE = Path(__file__).with_name("live.html")
 REPORTS = Path(__file__).with_name("reports.html")
 """Of runs that went together: a link to each."""
@@ -106,6 +109,8 @@ def _open(environment: Environment, web_ui: WebUI | None, **_: Any) -> None:
         options.more,
     )
     problems = ENGINE.check(ENGINE.options()) if web_ui is None else []
+    if options.reset_stats:
+        problems.append(f"--reset-stats: {KEPT}")
     if options.shape and options.load != ENGINE.offer.load:
         problems.append(f"--shape: it is the load, and --load says another: {options.load}")
     if problems:
@@ -143,6 +148,9 @@ def _guard(web_ui: WebUI) -> None:
         """Locust does not ask whether choices are among those that it offers."""
         if request.path == "/stop" and request.method == "POST":
             ENGINE.ask_to_stop()
+        if request.path == "/stats/reset":
+            log.warning(KEPT)
+            return Response(f"{KEPT}\n", 403)
         if request.path != "/swarm" or request.method != "POST":
             return None
         problems = ENGINE.check(dict(request.form.lists()))
@@ -193,7 +201,9 @@ def _sign_in(web_ui: WebUI, user: str, password: str) -> None:
 def _show(web_ui: WebUI) -> None:
     app = web_ui.app
     assert app is not None
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # the form's fields have an order
+    # The form's fields have an order, and the charts.
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
     web_ui.template_args |= {
         "extended_tabs": [{"key": key, "title": title} for key, (title, _) in TABLES.items()],
         "extended_tables": [
@@ -201,17 +211,21 @@ def _show(web_ui: WebUI) -> None:
             for key, (_, columns) in TABLES.items()
         ],
         "extended_csv_files": [
-            {"href": "./report", "title": "The report"},
-            {"href": "./report?download", "title": "Download the report"},
+            {"href": "./report", "title": "Open orderbench's report"},
+            {"href": "./report?download", "title": "Download orderbench's report"},
             {"href": "./live", "title": "Live charts"},
         ],
     }
 
     @app.after_request
-    def with_tables(response: Response) -> Response:
+    def with_ours(response: Response) -> Response:
         if request.path == "/stats/requests" and response.is_json:
             rows = [{"key": key, "data": data} for key, data in ENGINE.board.rows.items()]
             response.set_data(json.dumps({**response.get_json(), "extended_stats": rows}))
+        if request.path == "/" and response.mimetype == "text/html":
+            response.set_data(
+                response.get_data(as_text=True).replace("</head>", f"{NO_RESET}</head>")
+            )
         return response
 
     @app.get("/report")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import uuid
 from collections.abc import Iterator, Sequence
@@ -16,14 +17,18 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 import pytest
 from playwright.async_api import Page
 
+from harness.load.schedule import planned_instants
 from harness.results import open_run, read_samples
 from harness.rig.ports import Ports
+from harness.swarm.form import Offer, fields
 from tests.live.browser import browsing
-from tests.live.support import OWN_DRIVER, balanced, bench, bench_done, marked
+from tests.live.support import OWN_DRIVER, balanced, bench, bench_done, constant, marked
 from tests.support import LIMIT_S, Run, until
 
 pytestmark = pytest.mark.live
 
+FIELDS = [re.sub("_(.)", lambda letter: letter[1].upper(), f.name) for f in fields(Offer())]
+"""As Locust's page calls them."""
 LONG = ["--duration", "600", "--rate", "100"]
 
 
@@ -91,12 +96,20 @@ def test_a_run_from_the_form_to_the_report(run: Run, tmp_path: Path) -> None:
             page.on("pageerror", lambda error: wrong.append(str(error)))
             await page.goto(address)
             await page.get_by_text("Custom parameters").click()
+            named = "[name]:not([type=hidden])"
+            asks = page.locator(f"form select{named}, form input{named}")
+            names = await asks.evaluate_all("all => all.map(field => field.name)")
+            assert names[-len(FIELDS) :] == FIELDS
             await page.locator("select[name=styles]").select_option(["rest-poll"])
             await page.locator("input[name=rate]").fill("often")
             await page.locator("input[name=repeats]").fill("0")
             await start(page)
             refused = await page.get_by_role("alert").filter(has_text="--rate").inner_text()
             assert "--repeats" in refused  # every mistake at once
+            await page.locator("input[name=everyS]").fill("1")
+            await start(page)
+            await page.get_by_role("alert").filter(has_text="every_s: is of a burst").wait_for()
+            await page.locator("input[name=everyS]").fill("")
             await page.locator("input[name=rate]").fill("100")
             await page.locator("input[name=repeats]").fill("1")
             await page.locator("select[name=items]").select_option("30")
@@ -107,9 +120,10 @@ def test_a_run_from_the_form_to_the_report(run: Run, tmp_path: Path) -> None:
             first = await total(page)
             assert first > 0
             await page.wait_for_function(f"({TOTAL})() > {first}")
+            assert await page.get_by_role("button", name="Reset").count() == 0
             charts = await browser.new_page()
             await charts.goto(f"{address}/live")
-            await charts.locator("polyline").first.wait_for(timeout=LIMIT_S * 1000)
+            await charts.locator("path.p99[d^=M]").first.wait_for(timeout=LIMIT_S * 1000)
             await page.get_by_role("button", name="Stop").click()
             await page.get_by_role("button", name="New").wait_for()
             assert await total(page) == rows_on_disk(out) == counted(address)
@@ -118,7 +132,7 @@ def test_a_run_from_the_form_to_the_report(run: Run, tmp_path: Path) -> None:
                 await page.get_by_role("cell", name="1 rest-poll place").wait_for()
             await page.get_by_role("tab", name="Download Data").click()
             async with page.expect_download() as download:
-                await page.get_by_text("Download the report").click()
+                await page.get_by_text("Download orderbench's report").click()
             got = Path(await (await download.value).path())
             assert got.read_text() == (out / "report.html").read_text()
             assert wrong == []
@@ -131,8 +145,8 @@ def test_a_run_from_the_form_to_the_report(run: Run, tmp_path: Path) -> None:
     assert found.info["status"] == "partial"
     (at,) = [int(e["detail"]) for e in found.events if e["kind"] == "trial_stopped"]
     (began,) = [int(e["detail"]) for e in found.events if e["kind"] == "trial_started"]
-    # One every 10 ms, the first at the start: the plan up to the stop.
-    assert rows_on_disk(out) == -(-(at - began) // 10_000_000)
+    planned = planned_instants(constant(100.0), 600.0, seed=1, block=0)
+    assert rows_on_disk(out) == sum(planned < at - began)
     assert balanced(json.loads((out / "summary.json").read_text()))
 
 
@@ -332,6 +346,11 @@ def test_only_its_own_pages_may_start_and_only_what_they_offer(tmp_path: Path) -
         assert not refused["success"]
         assert "styles: " in refused["message"]
         assert "load: " in refused["message"]
+        with pytest.raises(HTTPError) as kept:
+            asked(f"{address}/stats/reset", [])
+        assert kept.value.code == 403
+        assert "the totals are those of what is on disk" in kept.value.read().decode()
+        kept.value.close()
         for headers in ({"Origin": "http://elsewhere"}, {"Host": "elsewhere"}):
             with pytest.raises(HTTPError) as error:
                 asked(f"{address}/swarm", start_form(styles="rest"), **headers)

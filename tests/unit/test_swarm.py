@@ -394,8 +394,15 @@ def test_runs_that_go_together_are_told_apart() -> None:
     assert board.now == "1 rest place at 100/s; 1 sse place at 100/s"
     assert list(board.lines["rest place [done]"]) == [(1.5, 50.0, 1.0, 1.0)]
     board.hear({**trial, "subject": ["rest", "place"], "number": 2}, 2.0, "rest")
-    board.hear({"event": "figures", "subject": ["rest", "place"], "rows": [row]}, 2.5, "rest")
-    assert len(board.lines["rest place [done]"]) == 1  # none across two trials
+    for at_s in (2.5, 3.0):
+        board.hear({"event": "figures", "subject": ["rest", "place"], "rows": [row]}, at_s, "rest")
+    assert list(board.lines["rest place [done]"])[1:] == [
+        (2.0, None, None, None),
+        (3.0, 100.0, 1.0, 1.0),
+    ]
+    for style in ("rest", "sse"):
+        board.hear({"event": "end"}, 4.0, style)
+    assert board.now == "the report is written"
 
 
 def test_batches_become_locusts_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
