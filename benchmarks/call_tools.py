@@ -2,17 +2,18 @@
 
 oha and ghz are built by their languages' own clients (`cargo install oha --locked`, `go install
 github.com/bojand/ghz/cmd/ghz@latest`, `go install go.k6.io/k6@latest`), wrk and h2load come with
-the system (wrk, nghttp2-client), Locust from PyPI into an environment of its own. A folder may be
-given in which they are looked for first. All place one and the same order, at a service that
-forgets.
+the system (wrk, nghttp2-client), Locust is in the project's environment. A folder may be given in
+which they are looked for first. All but Locust place one and the same order, at a service that
+forgets; Locust places the generator's, each under a key of its own.
 """
 
 import json
 import math
 import re
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.native import said_by
@@ -23,8 +24,16 @@ from protos.http import ORDERS_PATH
 from protos.rpc import framed, method_in
 
 PROTO = Path(__file__).parent.parent / "protos" / "orders.proto"
-ORDER = sample_orders(3, 1)[0]
+ORDERS = sample_orders(3, 1)
+"""The generator's, of three lines and the usual seed."""
+ORDER = ORDERS[0]
 BODY = JSON.encode_order(ORDER)
+_KEY = "<key>"
+BODIES = [
+    JSON.encode_order(replace(order, idempotency_key=_KEY)).decode().split(_KEY)
+    for order in ORDERS
+]
+"""What comes before the key of each order, and after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +96,13 @@ class Tools:
 
     async def locust(self, address: str, users: int, seconds: float) -> Figures:
         """Closed loop of `users` of FastHttpUser, in one process."""
-        script = self.scratch / "fast_locustfile.py"
+        script, bodies = self.scratch / "fast_locustfile.py", self.scratch / "bodies.json"
         script.write_text(LOCUST_FILE)
-        argv = [self._program("locust"), "-f", str(script), "--headless", "--host", address]
-        argv += ["-u", str(users), "-r", str(users), "--loglevel", "ERROR", "--only-summary"]
-        argv += ["--orders-path", ORDERS_PATH, "--body", BODY.decode()]
+        bodies.write_text(json.dumps(BODIES))
+        argv = [sys.executable, "-P", "-m", "locust", "-f", str(script), "--headless"]
+        argv += ["--host", address, "-u", str(users), "-r", str(users)]
+        argv += ["--loglevel", "ERROR", "--only-summary"]
+        argv += ["--orders-path", ORDERS_PATH, "--bodies", str(bodies)]
         argv += ["--warm-up", f"{WARM_UP_S:g}", "--seconds", f"{seconds:g}"]
         return locust_figures(await self._said(argv, WARM_UP_S + seconds))
 
@@ -231,27 +242,34 @@ def h2load_figures(said: str) -> Figures:
 
 
 LOCUST_FILE = """
-import json, time
+import itertools, json, secrets, time
+from pathlib import Path
 import gevent
 from locust import FastHttpUser, constant, events, task
 
 @events.init_command_line_parser.add_listener
 def arguments(parser):
-    for name, kind in (("orders-path", str), ("body", str), ("warm-up", float), ("seconds", float)):
+    for name, kind in (("orders-path", str), ("bodies", str), ("warm-up", float), ("seconds", float)):
         parser.add_argument("--" + name, type=kind)
+
+@events.init.add_listener
+def prepare(environment, **_):
+    options = environment.parsed_options
+    Caller.path = options.orders_path
+    Caller.bodies = json.loads(Path(options.bodies).read_text())
 
 class Caller(FastHttpUser):
     wait_time = constant(0)
+    prefix = secrets.token_hex(6) + "-"
+    numbers = itertools.count()
+    headers = {"Content-Type": "application/json"}
 
     @task
     def place(self):
-        options = self.environment.parsed_options
-        headers = {"Content-Type": "application/json"}
-        with self.client.post(
-            options.orders_path, data=options.body, headers=headers, catch_response=True
-        ) as answer:
-            if answer.status_code != 201:
-                answer.failure(str(answer.status_code))
+        number = next(self.numbers)
+        before, after = self.bodies[number % len(self.bodies)]
+        body = f"{before}{self.prefix}{number}{after}"
+        self.client.post(self.path, data=body, headers=self.headers)
 
 @events.test_start.add_listener
 def begin(environment, **_):

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.call_tools import WARM_UP_S, Figures, Tools
-from benchmarks.rounds import Line, Measure, Need, interleaved
+from benchmarks.rounds import Line, Need, taken
 from benchmarks.trial import SPEC, one_trial
 from clients import catalog
 from harness.analysis.trial import summarize_trial
@@ -86,19 +86,9 @@ class Bench:
         return take
 
 
-async def taken(takes: Mapping[str, Take], rounds: int, shown: str) -> dict[str, list[Figures]]:
-    """All in turn, `rounds` times over; `shown` of each is printed as it comes."""
-    kept: dict[str, list[Figures]] = {name: [] for name in takes}
-
-    def measure(name: str) -> Measure:
-        async def one() -> float:
-            kept[name].append(await takes[name]())
-            return float(getattr(kept[name][-1], shown) or 0.0)
-
-        return one
-
-    await interleaved({name: measure(name) for name in takes}, rounds)
-    return kept
+def shown(which: str) -> Callable[[Figures], float]:
+    """One figure, for print; 0 where a tool does not tell it."""
+    return lambda figures: float(getattr(figures, which) or 0.0)
 
 
 def line(figures: Sequence[Figures], which: str) -> Line:
@@ -149,7 +139,7 @@ async def open_loop(bench: Bench, style: str, native: Mapping[str, Take], rounds
     floor = f"{style}:asyncio"
     ours = {name: bench.driver(name, load, SPEC.connections) for name in (floor, style)}
     native = usable(bench.tools, native)
-    kept = await taken({**ours, **native}, rounds, "p50_ms")
+    kept = await taken({**ours, **native}, rounds, shown("p50_ms"))
     for which, most in (("p50_ms", 1.15), ("p99_ms", 1.3)):
         mark = which.removesuffix("_ms")
         lines = {name: line(figures, which) for name, figures in kept.items()}
@@ -182,7 +172,7 @@ async def closed(bench: Bench, rounds: int) -> None:
             "h2load": lambda: tools.h2load(address, seconds, 1, IN_FLIGHT),
         },
     )
-    kept = await taken(takes, rounds, "per_s")
+    kept = await taken(takes, rounds, shown("per_s"))
     lines = {name: line(figures, "per_s") for name, figures in kept.items()}
     for name, each in lines.items():
         print(f"{name:<36} {each.words('calls/s')}")
@@ -201,14 +191,13 @@ async def cpu(bench: Bench, rounds: int) -> None:
         variant: bench.driver(variant, load, SPEC.connections)
         for variant in ("rest", "rest:asyncio")
     }
-    takes |= usable(bench.tools, {fast: lambda: bench.tools.locust(address, USERS, bench.seconds)})
-    kept = await taken(takes, rounds, "cpu_us_per_op")
+    takes[fast] = lambda: bench.tools.locust(address, USERS, bench.seconds)
+    kept = await taken(takes, rounds, shown("cpu_us_per_op"))
     lines = {name: line(figures, "cpu_us_per_op") for name, figures in kept.items()}
     for name, each in lines.items():
         print(f"{name:<24} {each.words('µs', 1)}")
-    if fast in lines:
-        print(Need("rest", fast, most=0.85).words(lines))
-        print(Need("rest:asyncio", fast, most=0.6).words(lines))
+    print(Need("rest", fast, most=0.85).words(lines))
+    print(Need("rest:asyncio", fast, most=0.6).words(lines))
 
 
 COMPARISONS = {"rest": rest, "grpc": grpc, "closed": closed, "cpu": cpu}

@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 NOISY = 0.10
 Measure = Callable[[], Awaitable[float]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,24 @@ class Line:
 
 
 async def interleaved(measures: Mapping[str, Measure], rounds: int) -> dict[str, Line]:
-    """Take all measures in turn, `rounds` times over, every other round backwards."""
-    found: dict[str, list[float]] = {name: [] for name in measures}
-    for number in range(rounds):
-        names = list(measures) if number % 2 == 0 else list(measures)[::-1]
-        for name in names:
-            found[name].append(await measures[name]())
-            print(f"  round {number + 1}/{rounds}  {name}: {found[name][-1]:,.1f}", flush=True)
+    """Take all measures in turn; see taken."""
+    found = await taken(measures, rounds, float)
     return {name: Line(tuple(values)) for name, values in found.items()}
+
+
+async def taken(
+    takes: Mapping[str, Callable[[], Awaitable[T]]], rounds: int, shown: Callable[[T], float]
+) -> dict[str, list[T]]:
+    """What all give in turn, `rounds` times over, every other round backwards; `shown` of each is
+    printed as it comes."""
+    found: dict[str, list[T]] = {name: [] for name in takes}
+    for number in range(rounds):
+        names = list(takes) if number % 2 == 0 else list(takes)[::-1]
+        for name in names:
+            found[name].append(await takes[name]())
+            figure = shown(found[name][-1])
+            print(f"  round {number + 1}/{rounds}  {name}: {figure:,.1f}", flush=True)
+    return found
 
 
 def ratio(of: Line, to: Line) -> Line:
