@@ -30,8 +30,7 @@ ORDER = ORDERS[0]
 BODY = JSON.encode_order(ORDER)
 _KEY = "<key>"
 BODIES = [
-    JSON.encode_order(replace(order, idempotency_key=_KEY)).decode().split(_KEY)
-    for order in ORDERS
+    JSON.encode_order(replace(order, idempotency_key=_KEY)).decode().split(_KEY) for order in ORDERS
 ]
 """What comes before the key of each order, and after it."""
 

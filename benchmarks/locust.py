@@ -27,7 +27,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 import numpy as np
 
@@ -42,12 +42,13 @@ from harness.rig.placement import this_machine
 from harness.rig.process import Process, Rig
 from harness.rig.server import Serving, start_server
 from harness.rig.tree import OWN
+from harness.swarm.form import NO_BUDGET_S
 
 SCENARIO = "smoke"
 STYLES = ("rest", "grpc-unary")
 LOADS: Mapping[str, Sequence[str]] = {
-    "open": ("--load=constant", "--rate=200,1000"),
-    "closed": ("--load=closed", "--users=16,64"),
+    "open": (f"--styles={','.join(STYLES)}", "--load=constant", "--rate=200,1000"),
+    "closed": (f"--styles={','.join(STYLES)}", "--load=closed", "--users=16,64"),
 }
 USERS = 64
 READ_S = 0.05
@@ -89,8 +90,7 @@ class Bench:
         """One run of SCENARIO, by cell. Raises RuntimeError where it failed."""
         self._runs += 1
         name, out = f"run-{self._runs}", self.folder / f"run-{self._runs}"
-        words = ["locust", "--headless", "--scenario", SCENARIO] if through else ["run", SCENARIO]
-        words += [*ask, f"--duration={self.seconds:g}", "--items=3", "--repeats=1", f"--out={out}"]
+        words = [*words_of(through, ask, self.seconds), f"--out={out}"]
         process = await self.rig.spawn(name, OWN.command(["harness.cli", *words]), speaks=False)
         readings = await _watched(process)
         if code := process.exited.result():
@@ -98,6 +98,16 @@ class Bench:
         if through and not readings:
             raise RuntimeError(f"{' '.join(words)}: no process of Locust was seen")
         return seen_in(open_run(out), readings)
+
+
+def words_of(through: bool, ask: Sequence[str], seconds: float) -> list[str]:
+    """The words of a command that asks the same through Locust and by itself."""
+    begin = (
+        ["locust", "--headless", f"--scenario={SCENARIO}"]
+        if through
+        else ["run", SCENARIO, f"--budget={NO_BUDGET_S}"]
+    )
+    return [*begin, *ask, f"--duration={seconds:g}", "--items=3", "--repeats=1"]
 
 
 async def _watched(process: Process) -> Readings:
@@ -136,8 +146,8 @@ def used_between(readings: Readings, start: int, end: int) -> float:
 
 
 def seen_in(run: Run, locust: Readings) -> dict[str, Seen]:
-    """A run's cells, by style and load; `locust` is empty for a plain one. Raises RuntimeError if an
-    operation was not done."""
+    """A run's cells, by style and load; `locust` is empty for a plain one. Raises RuntimeError if
+    an operation was not done."""
     found = {}
     marks = {(m["cell"], m["mark"]): m["at"] for m in run.marks if m["role"] == HARNESS}
     for cell in summarize(run).cells:
@@ -180,6 +190,12 @@ def _line(seen: Sequence[Seen], figure: Callable[[Seen], float]) -> Line:
     return Line(tuple(map(figure, seen)))
 
 
+def _parts(seen: Sequence[Seen]) -> str:
+    """The CPU time of each process, in the middle of the rounds."""
+    of_each = {role: median(each.cpu_us[role] for each in seen) for role in seen[0].cpu_us}
+    return ", ".join(f"{role} {us:.1f}" for role, us in of_each.items())
+
+
 def report(name: str, by_side: Mapping[str, Sequence[Seen]]) -> list[str]:
     """A cell by PLAIN, THROUGH and AGAIN, in lines."""
     base, other, again = (by_side[side] for side in (PLAIN, THROUGH, AGAIN))
@@ -188,15 +204,11 @@ def report(name: str, by_side: Mapping[str, Sequence[Seen]]) -> list[str]:
         return _line(base, figure), _line(other, figure), _line(again, figure)
 
     rates, p50s, cpu = (three(f) for f in (lambda s: s.per_s, lambda s: s.p50_ms, Seen.cpu))
-    lines = [f"{name}"]
+    lines = [name]
     for side, rate, p50, used in zip((PLAIN, THROUGH, AGAIN), rates, p50s, cpu, strict=True):
-        parts = ", ".join(
-            f"{role} {_line(by_side[side], lambda s, role=role: s.cpu(role)).median:.1f}"  # type: ignore[misc]
-            for role in by_side[side][0].cpu_us
-        )
         lines.append(
-            f"  {side:<15} {rate.median:>8,.0f}/s  p50 {p50.median:.3f} ms  CPU {used.median:.1f} µs"
-            f" ({parts})"
+            f"  {side:<15} {rate.median:>8,.0f}/s  p50 {p50.median:.3f} ms"
+            f"  CPU {used.median:.1f} µs ({_parts(by_side[side])})"
         )
     lines.append(f"  p50, {THROUGH} / {PLAIN}: {within_floor(*p50s)}")
     if base[0].closed:
@@ -209,8 +221,9 @@ def report(name: str, by_side: Mapping[str, Sequence[Seen]]) -> list[str]:
 async def parity(bench: Bench, rounds: int, load: str) -> None:
     """The same by `bench.py run` and through Locust."""
     print(f"\n{load}: {' '.join(LOADS[load])}: mean µs of CPU an operation, all cells")
-    ask = [f"--styles={','.join(STYLES)}", *LOADS[load]]
-    takes = {side: partial(bench.run, side == THROUGH, ask) for side in (PLAIN, THROUGH, AGAIN)}
+    takes = {
+        side: partial(bench.run, side == THROUGH, LOADS[load]) for side in (PLAIN, THROUGH, AGAIN)
+    }
     kept = await taken(takes, rounds, mean_cpu)
     for name in kept[PLAIN][0]:
         by_side = {side: [cells[name] for cells in runs] for side, runs in kept.items()}

@@ -1,8 +1,8 @@
 """What benchmarks/locust.py makes of runs and readings (issue 8, "must be seen")."""
 
-import shutil
+import argparse
+import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
@@ -17,12 +17,15 @@ from benchmarks.locust import (
     report,
     used_between,
     within_floor,
+    words_of,
 )
 from benchmarks.rounds import Line, taken
+from harness.cli import locust as through_locust
+from harness.cli import run as plain_run
 from harness.load.messages import OrderSpec
 from harness.load.orders import OrderBook
-from harness.plan import make_plan
-from harness.scenario import load_scenario
+from harness.plan import Plan
+from harness.swarm import form
 from protos.codecs import JSON
 
 MS = 10**6
@@ -35,6 +38,32 @@ def test_locusts_orders_are_the_generators_to_the_byte() -> None:
         before, after = BODIES[number % len(BODIES)]
         ours = JSON.encode_order(book.order(number))
         assert f"{before}0123456789ab-{number}{after}".encode() == ours
+
+
+def planned(words: list[str]) -> Plan:
+    parser = argparse.ArgumentParser()
+    plain_run.arguments(parser)
+    return plain_run.prepare(parser.parse_args(words)).plan
+
+
+@pytest.mark.parametrize("load", LOADS)
+def test_both_ways_are_the_same_plan(load: str) -> None:
+    """Issue 8: the same scenario."""
+    parser = argparse.ArgumentParser()
+    through_locust.arguments(parser)
+    command, *words = words_of(True, LOADS[load], 3.0)
+    options = parser.parse_args(words)
+    given = {
+        through_locust.NAMES.get(name, name).replace("-", "_"): value
+        for name in through_locust.FORM
+        if (value := getattr(options, name)) is not None
+    }
+    told = form.words({k: v.split(",") if k == "styles" else [v] for k, v in given.items()})
+    plain = planned(words_of(False, LOADS[load], 3.0)[1:])
+    assert command == "locust"
+    assert planned(told) == plain
+    assert len(plain.cells) == 4
+    assert {cell.window_s for cell in plain.cells} == {3.0}
 
 
 def test_cpu_between_readings_has_grown_evenly() -> None:
@@ -111,8 +140,6 @@ async def _turns() -> tuple[list[str], dict[str, list[str]]]:
 
 
 def test_rounds_go_forwards_and_backwards() -> None:
-    import asyncio
-
     order, found = asyncio.run(_turns())
     assert order == ["a", "b", "b", "a"]
     assert found == {"a": ["a", "aaaa"], "b": ["bb", "bbb"]}
