@@ -248,8 +248,10 @@ from locust import FastHttpUser, constant, events, task
 
 @events.init_command_line_parser.add_listener
 def arguments(parser):
-    for name, kind in (("orders-path", str), ("bodies", str), ("warm-up", float), ("seconds", float)):
-        parser.add_argument("--" + name, type=kind)
+    for name in ("orders-path", "bodies"):
+        parser.add_argument("--" + name)
+    for name in ("warm-up", "seconds"):
+        parser.add_argument("--" + name, type=float)
 
 @events.init.add_listener
 def prepare(environment, **_):
