@@ -6,7 +6,7 @@ Worked out from the recorder's arrays, a batch at a time: an operation costs not
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,9 @@ class Figures:
     """(the middle of a bucket in microseconds, how many), in order."""
 
     def to_json(self) -> dict[str, Any]:
-        """As it is said."""
-        return asdict(self)
+        """As it is said. Not by asdict, which copies every bucket, at several times the cost of
+        finding them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 class Live:
