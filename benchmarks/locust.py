@@ -3,7 +3,7 @@
 `open` and `closed`: the same scenario by `bench.py run`, through Locust (`bench.py locust
 --headless`), and by `bench.py run` once more, in turn. The second plain run beside the first is the
 A/A floor of what passing through Locust may differ by: of p50 and, in a closed loop, of the answers
-a second (in an open one they are the plan's; an operation that was not done ends the benchmark).
+a second (in an open one they are the plan's, but for what was dropped, which is said).
 
 `fasthttp`: a closed loop of 64 at one REST server, by Locust's FastHttpUser, which draws the
 generator's orders and is one process, by `bench.py run`, and through Locust.
@@ -13,7 +13,7 @@ generator, of the harness, and of Locust with the command that started it. The f
 telemetry.parquet; Locust is read here, every READ_S, and between two readings it is taken to have
 used its time evenly.
 
-    python -m benchmarks.locust --rounds 5 --seconds 3 [--only open,closed,fasthttp]
+    python -m benchmarks.locust --rounds 5 --seconds 2.5 [--only open,closed,fasthttp]
 """
 
 import argparse
@@ -71,6 +71,7 @@ class Seen:
     cpu_us: Mapping[str, float]
     """For an answered operation, by process."""
     closed: bool = True
+    dropped: int = 0
 
     def cpu(self, *of: str) -> float:
         """Of these processes; of all without any."""
@@ -147,21 +148,24 @@ def used_between(readings: Readings, start: int, end: int) -> float:
 
 def seen_in(run: Run, locust: Readings) -> dict[str, Seen]:
     """A run's cells, by style and load; `locust` is empty for a plain one. Raises RuntimeError if
-    an operation was not done."""
+    an operation that was sent was not done."""
     found = {}
     marks = {(m["cell"], m["mark"]): m["at"] for m in run.marks if m["role"] == HARNESS}
     for cell in summarize(run).cells:
         load, name = cell.info["load"], f"{cell.info['style']}, {cell.info['load']['words']}"
         (trial,) = cell.trials
-        if trial.counts.done != trial.counts.planned:
-            raise RuntimeError(f"{name}: {trial.counts}, {trial.failures}")
+        counts = trial.counts
+        if counts.done != counts.sent:
+            raise RuntimeError(f"{name}: {counts}, {trial.failures}")
         used: dict[str, float] = {role: trial.seen.cpu_ns[role] for role in (GENERATOR, HARNESS)}
         if locust:
             ends = (marks[cell.info["id"], mark] for mark in ("window_start", "window_end"))
             used[LOCUST] = used_between(locust, *ends)
         cpu_us = {role: ns / 1e3 / trial.completed_in_window for role, ns in used.items()}
         closed = load["model"] == "closed"
-        found[name] = Seen(trial.throughput_per_s, trial.latency.p50, cpu_us, closed)
+        found[name] = Seen(
+            trial.throughput_per_s, trial.latency.p50, cpu_us, closed, counts.dropped
+        )
     return found
 
 
@@ -197,7 +201,7 @@ def _parts(seen: Sequence[Seen]) -> str:
 
 
 def report(name: str, by_side: Mapping[str, Sequence[Seen]]) -> list[str]:
-    """A cell by PLAIN, THROUGH and AGAIN, in lines."""
+    """A cell by PLAIN, THROUGH and AGAIN, round by round, in lines."""
     base, other, again = (by_side[side] for side in (PLAIN, THROUGH, AGAIN))
 
     def three(figure: Callable[[Seen], float]) -> tuple[Line, Line, Line]:
@@ -206,9 +210,11 @@ def report(name: str, by_side: Mapping[str, Sequence[Seen]]) -> list[str]:
     rates, p50s, cpu = (three(f) for f in (lambda s: s.per_s, lambda s: s.p50_ms, Seen.cpu))
     lines = [name]
     for side, rate, p50, used in zip((PLAIN, THROUGH, AGAIN), rates, p50s, cpu, strict=True):
+        dropped = sum(each.dropped for each in by_side[side])
         lines.append(
             f"  {side:<15} {rate.median:>8,.0f}/s  p50 {p50.median:.3f} ms"
             f"  CPU {used.median:.1f} µs ({_parts(by_side[side])})"
+            + (f"  {dropped} dropped" if dropped else "")
         )
     lines.append(f"  p50, {THROUGH} / {PLAIN}: {within_floor(*p50s)}")
     if base[0].closed:
@@ -276,7 +282,7 @@ async def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="measured, of each")
+    parser.add_argument("--seconds", type=float, default=2.5, help="measured, of each")
     parser.add_argument("--only", default=",".join(COMPARISONS), help="comparisons, by comma")
     options = parser.parse_args()
     wanted = options.only.split(",")

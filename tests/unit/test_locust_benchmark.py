@@ -122,6 +122,14 @@ def test_locust_is_counted_with_what_it_starts(closed: bool) -> None:
     assert "at most 1.1: MISSED" in "\n".join(report("rest, 64 users", dear))
 
 
+def test_what_was_dropped_is_said() -> None:
+    by_side = {side: seen({"generator": 200.0}, False) for side in (PLAIN, THROUGH, AGAIN)}
+    by_side[AGAIN] = [*by_side[PLAIN][:2], Seen(900.0, 0.5, {"generator": 200.0}, False, 300)]
+    dropped = [line for line in report("rest, 1000/s", by_side) if "dropped" in line]
+    assert [line.split()[:2] for line in dropped] == [["run", "again"]]
+    assert dropped[0].endswith("300 dropped")
+
+
 def test_cpu_of_some_processes_and_of_all() -> None:
     cell = Seen(1.0, 1.0, {"generator": 100.0, "harness": 10.0, "locust": 1.0})
     assert (cell.cpu("generator"), cell.cpu()) == (100.0, 111.0)

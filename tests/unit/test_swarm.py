@@ -9,11 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.cli import run
 from harness.cli.paths import RESULTS, scenario_path
+from harness.load.live import Live
 from harness.load.messages import LoadSpec
+from harness.load.recorder import Recorder
 from harness.load.schedule import planned_instants
 from harness.plan import LoadPoint, make_plan
 from harness.scenario import BadInput, load_scenario
@@ -428,3 +431,32 @@ def test_batches_become_locusts_statistics(monkeypatch: pytest.MonkeyPatch) -> N
     assert rows["rest", "place [acked]"].num_requests == 6
     assert dict(rows["rest", "place [done]"].response_times) == {1.001: 2, 1.5: 2, 2.003: 2}
     assert [error.occurrences for error in stats.errors.values()] == [2]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99, 0.999])
+def test_merged_percentiles_are_those_of_the_raw_samples(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 8: percentiles merged from histograms equal those of the same raw samples to 1 %: two
+    generators, each told in batches, as Locust has them in the end."""
+    monkeypatch.setenv("LOCUST_SKIP_MONKEY_PATCH", "1")
+    stats = importlib.import_module("locust.stats").RequestStats()
+    merge = importlib.import_module("harness.swarm.figures").merge
+    rng = np.random.default_rng(8)
+    raw = []
+    for median_us, count in ((300, 9_000), (2_500, 6_000)):
+        recorder = Recorder(np.arange(1, count + 1, dtype=np.int64))
+        live = Live(recorder)
+        took = (1e3 * median_us * rng.lognormal(0.0, 0.8, count)).astype(np.int64)
+        for rows in np.array_split(rng.permutation(count), 7):
+            for row in rows.tolist():
+                recorder.finish(row, 0, recorder.planned[row] + int(took[row]))
+            for figures in json.loads(json.dumps(live.figures())):
+                merge(stats, ["rest", "place"], figures)
+        samples = recorder.samples((0, count + 1), {})
+        raw.append((samples.done - samples.planned) / 1e6)
+    wanted = np.percentile(np.concatenate(raw), 100 * share, method="inverted_cdf")
+    (entry,) = stats.entries.values()
+    for merged in (entry, stats.total):
+        assert merged.num_requests == 15_000
+        assert merged.get_response_time_percentile(share) == pytest.approx(wanted, rel=0.01)
