@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from benchmarks.locust import (
     Seen,
     mean_cpu,
     report,
+    seen_in,
     used_between,
     within_floor,
     words_of,
@@ -25,10 +27,10 @@ from harness.cli import run as plain_run
 from harness.load.messages import OrderSpec
 from harness.load.orders import OrderBook
 from harness.plan import Plan
+from harness.results import Run, Samples, write_samples
 from harness.swarm import form
 from protos.codecs import JSON
-
-MS = 10**6
+from tests.unit.test_summary import MS, WINDOW, samples, with_outcome
 
 
 def test_locusts_orders_are_the_generators_to_the_byte() -> None:
@@ -99,6 +101,51 @@ def test_a_difference_is_held_against_two_that_are_the_same(
 def test_two_rounds_have_no_floor() -> None:
     two = Line((1.0, 1.1))
     assert "takes 3 rounds" in within_floor(two, two, two)
+
+
+def run_of(folder: Path, trial: Samples) -> Run:
+    """One trial whose generator used 400 ms in its window, and the harness 40."""
+    info = {
+        "id": "c",
+        "style": "rest",
+        "load": {"model": "constant", "rate": 1000, "users": None, "words": "1000/s"},
+        "condition": {"in_flight": 1024},
+        "has_server": True,
+    }
+    write_samples(folder / "1.parquet", trial)
+    marks = [
+        {"at": at, "cell": "c", "trial": 1, "role": role, "mark": mark, "cpu_ns": cpu}
+        for mark, at, share in (("window_start", WINDOW[0], 0), ("window_end", WINDOW[1], 1))
+        for role, cpu in (("generator", share * 400 * MS), ("harness", share * 40 * MS))
+    ]
+    about = {
+        "run": "r",
+        "cells": [info],
+        "scenario": {"repeats": 1, "timeout_s": 2.0},
+        "placement": {"shared": False},
+    }
+    return Run(folder, about, {"c": [folder / "1.parquet"]}, marks, [])
+
+
+def test_cpu_is_that_of_the_measured_window_an_answered_operation(tmp_path: Path) -> None:
+    """Issue 8: Locust's own process included, from where the harness marked the window."""
+    run = run_of(tmp_path, samples(1.5))
+    span = WINDOW[1] - WINDOW[0]
+    locust = [(WINDOW[0] - span, 0), (WINDOW[1] + span, 12 * MS)]
+    (plain,) = seen_in(run, []).values()
+    ((name, through),) = seen_in(run, locust).items()
+    answered = round(through.per_s * span / 1e9)
+    assert name == "rest, 1000/s"
+    assert (through.p50_ms, through.closed) == (1.5, False)
+    assert plain.cpu_us == {"generator": 400e3 / answered, "harness": 40e3 / answered}
+    assert through.cpu_us == {**plain.cpu_us, "locust": pytest.approx(4e3 / answered)}
+
+
+def test_what_was_dropped_is_counted_and_what_failed_measures_nothing(tmp_path: Path) -> None:
+    (some,) = seen_in(run_of(tmp_path, with_outcome(samples(), "dropped", slice(7))), []).values()
+    assert some.dropped == 7
+    with pytest.raises(RuntimeError, match="rejected"):
+        seen_in(run_of(tmp_path, with_outcome(samples(), "rejected", slice(1))), [])
 
 
 def seen(cpu: Mapping[str, float], closed: bool) -> list[Seen]:
