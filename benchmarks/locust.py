@@ -3,7 +3,7 @@
 `open` and `closed`: the same scenario by `bench.py run`, through Locust (`bench.py locust
 --headless`), and by `bench.py run` once more, in turn. The second plain run beside the first is the
 A/A floor of what passing through Locust may differ by: of p50 and, in a closed loop, of the answers
-a second (in an open one they are the plan's, but for what was dropped, which is said).
+a second (in an open one they are the plan's, but for what was not answered, which is said).
 
 `fasthttp`: a closed loop of 64 at one REST server, by Locust's FastHttpUser, which draws the
 generator's orders and is one process, by `bench.py run`, and through Locust.
@@ -71,7 +71,8 @@ class Seen:
     cpu_us: Mapping[str, float]
     """For an answered operation, by process."""
     closed: bool = True
-    dropped: int = 0
+    unanswered: int = 0
+    """Dropped or timed out: the machine was busy with something else."""
 
     def cpu(self, *of: str) -> float:
         """Of these processes; of all without any."""
@@ -93,12 +94,12 @@ class Bench:
         name, out = f"run-{self._runs}", self.folder / f"run-{self._runs}"
         words = [*words_of(through, ask, self.seconds), f"--out={out}"]
         process = await self.rig.spawn(name, OWN.command(["harness.cli", *words]), speaks=False)
-        readings = await _watched(process)
+        readings = await _watched(process, through)
         if code := process.exited.result():
             raise RuntimeError(f"{' '.join(words)}: code {code}: {self.rig.last_words(name)}")
         if through and not readings:
             raise RuntimeError(f"{' '.join(words)}: no process of Locust was seen")
-        return seen_in(open_run(out), readings)
+        return seen_in(open_run(out), readings if through else [])
 
 
 def words_of(through: bool, ask: Sequence[str], seconds: float) -> list[str]:
@@ -111,29 +112,30 @@ def words_of(through: bool, ask: Sequence[str], seconds: float) -> list[str]:
     return [*begin, *ask, f"--duration={seconds:g}", "--items=3", "--repeats=1"]
 
 
-async def _watched(process: Process) -> Readings:
-    """The CPU time of Locust and of the command that started it, until that ends. A plain run is
-    looked at as often."""
+async def _watched(process: Process, through: bool) -> Readings:
+    """The CPU time of a command and, `through` Locust, of Locust, until the command ends; empty if
+    Locust was not seen."""
     readings: list[tuple[int, int]] = []
-    locust: int | None = None
+    pids = [process.pid]
     while not process.exited.done():
         with contextlib.suppress(ProcessLookupError):
-            used = cpu_ns(process.pid)
-            if locust is None:
-                locust = _locust_of(process.pid)
+            # Only until it is found: to look for it takes milliseconds.
+            if through and len(pids) == 1:
+                pids += _locust_of(process.pid)
             else:
-                readings.append((time.monotonic_ns(), used + cpu_ns(locust)))
+                readings.append((time.monotonic_ns(), sum(map(cpu_ns, pids))))
         await asyncio.wait({process.exited}, timeout=READ_S)
     return readings
 
 
-def _locust_of(pid: int) -> int | None:
-    """Which of the processes that a command has started is Locust."""
+def _locust_of(pid: int) -> list[int]:
+    """Which of the processes that a command has started is Locust; none before it is there."""
+    found = []
     for child in family(pid)[1:]:
         with contextlib.suppress(OSError):
             if b"\0locust\0" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return child
-    return None
+                found.append(child)
+    return found
 
 
 def used_between(readings: Readings, start: int, end: int) -> float:
@@ -148,14 +150,14 @@ def used_between(readings: Readings, start: int, end: int) -> float:
 
 def seen_in(run: Run, locust: Readings) -> dict[str, Seen]:
     """A run's cells, by style and load; `locust` is empty for a plain one. Raises RuntimeError if
-    an operation that was sent was not done."""
+    an operation failed."""
     found = {}
     marks = {(m["cell"], m["mark"]): m["at"] for m in run.marks if m["role"] == HARNESS}
     for cell in summarize(run).cells:
         load, name = cell.info["load"], f"{cell.info['style']}, {cell.info['load']['words']}"
         (trial,) = cell.trials
         counts = trial.counts
-        if counts.done != counts.sent:
+        if counts.failed:
             raise RuntimeError(f"{name}: {counts}, {trial.failures}")
         used: dict[str, float] = {role: trial.seen.cpu_ns[role] for role in (GENERATOR, HARNESS)}
         if locust:
@@ -164,7 +166,11 @@ def seen_in(run: Run, locust: Readings) -> dict[str, Seen]:
         cpu_us = {role: ns / 1e3 / trial.completed_in_window for role, ns in used.items()}
         closed = load["model"] == "closed"
         found[name] = Seen(
-            trial.throughput_per_s, trial.latency.p50, cpu_us, closed, counts.dropped
+            trial.throughput_per_s,
+            trial.latency.p50,
+            cpu_us,
+            closed,
+            counts.dropped + counts.timed_out,
         )
     return found
 
@@ -210,11 +216,11 @@ def report(name: str, by_side: Mapping[str, Sequence[Seen]]) -> list[str]:
     rates, p50s, cpu = (three(f) for f in (lambda s: s.per_s, lambda s: s.p50_ms, Seen.cpu))
     lines = [name]
     for side, rate, p50, used in zip((PLAIN, THROUGH, AGAIN), rates, p50s, cpu, strict=True):
-        dropped = sum(each.dropped for each in by_side[side])
+        unanswered = sum(each.unanswered for each in by_side[side])
         lines.append(
             f"  {side:<15} {rate.median:>8,.0f}/s  p50 {p50.median:.3f} ms"
             f"  CPU {used.median:.1f} µs ({_parts(by_side[side])})"
-            + (f"  {dropped} dropped" if dropped else "")
+            + (f"  {unanswered} not answered" if unanswered else "")
         )
     lines.append(f"  p50, {THROUGH} / {PLAIN}: {within_floor(*p50s)}")
     if base[0].closed:

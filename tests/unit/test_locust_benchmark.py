@@ -141,9 +141,13 @@ def test_cpu_is_that_of_the_measured_window_an_answered_operation(tmp_path: Path
     assert through.cpu_us == {**plain.cpu_us, "locust": pytest.approx(4e3 / answered)}
 
 
-def test_what_was_dropped_is_counted_and_what_failed_measures_nothing(tmp_path: Path) -> None:
-    (some,) = seen_in(run_of(tmp_path, with_outcome(samples(), "dropped", slice(7))), []).values()
-    assert some.dropped == 7
+@pytest.mark.parametrize("word", ["dropped", "timeout"])
+def test_what_was_not_answered_is_counted(tmp_path: Path, word: str) -> None:
+    (some,) = seen_in(run_of(tmp_path, with_outcome(samples(), word, slice(7))), []).values()
+    assert some.unanswered == 7
+
+
+def test_a_service_that_fails_measures_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="rejected"):
         seen_in(run_of(tmp_path, with_outcome(samples(), "rejected", slice(1))), [])
 
@@ -169,12 +173,12 @@ def test_locust_is_counted_with_what_it_starts(closed: bool) -> None:
     assert "at most 1.1: MISSED" in "\n".join(report("rest, 64 users", dear))
 
 
-def test_what_was_dropped_is_said() -> None:
+def test_what_was_not_answered_is_said() -> None:
     by_side = {side: seen({"generator": 200.0}, False) for side in (PLAIN, THROUGH, AGAIN)}
     by_side[AGAIN] = [*by_side[PLAIN][:2], Seen(900.0, 0.5, {"generator": 200.0}, False, 300)]
-    dropped = [line for line in report("rest, 1000/s", by_side) if "dropped" in line]
-    assert [line.split()[:2] for line in dropped] == [["run", "again"]]
-    assert dropped[0].endswith("300 dropped")
+    said = [line for line in report("rest, 1000/s", by_side) if "not answered" in line]
+    assert [line.split()[:2] for line in said] == [["run", "again"]]
+    assert said[0].endswith("300 not answered")
 
 
 def test_cpu_of_some_processes_and_of_all() -> None:
