@@ -1,8 +1,8 @@
 """`webhook:aiohttp`: HTTP/1.1 by aiohttp, one connection a lane, and a listener that the service
 calls back.
 
-The listener is http on loopback, also where the service is https: service and client share a
-machine, and what is called back is signed.
+The listener is http, also where the service is https, at the address from which the service is
+reached: loopback where both share a machine. What is called back is signed.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
@@ -162,17 +163,19 @@ class Inbox:
 
 
 class Receiver:
-    """The listener of one driver, on a port of loopback that stays its own until it is closed."""
+    """The listener of one driver, on a port that stays its own until it is closed."""
 
     def __init__(self) -> None:
+        self._host = ""
         self._inboxes: dict[str, Inbox] = {}
         self._reserved: socket.socket | None = None
         self._connections: web.Server | None = None
         self._listening: asyncio.Server | None = None
 
-    async def open(self) -> None:
-        """Take a port and listen. Raises OSError."""
-        self._reserved = _bound(0)
+    async def open(self, host: str = "127.0.0.1") -> None:
+        """Take a port of an address of this machine, and listen. Raises OSError."""
+        self._host = host
+        self._reserved = _bound(host, 0)
         await self.resume()
 
     async def pause(self) -> None:
@@ -196,7 +199,7 @@ class Receiver:
         )
         loop = asyncio.get_running_loop()
         self._listening = await loop.create_server(
-            self._connections, sock=_bound(self._port), backlog=1024
+            self._connections, sock=_bound(self._host, self._port), backlog=1024
         )
 
     async def close(self) -> None:
@@ -215,7 +218,7 @@ class Receiver:
 
     def url(self, inbox: Inbox) -> str:
         """Where callbacks to an inbox go."""
-        return f"http://127.0.0.1:{self._port}/{inbox.id}"
+        return f"http://{self._host}:{self._port}/{inbox.id}"
 
     @property
     def _port(self) -> int:
@@ -251,10 +254,10 @@ class Webhook:
         self._http = HttpLanes("", PLAIN)
 
     async def open(self, target: str, lanes: int, sink: Sink, wire: Wire = PLAIN) -> None:
-        """See Driver.open. The server has to be on this machine, since it calls back."""
+        """See Driver.open. The server calls back at the address from which it is reached."""
         self._sink = sink
         self._http = HttpLanes(target, wire)
-        await self.receiver.open()
+        await self.receiver.open(await asyncio.to_thread(own_address, target))
         self._renew()
         await asyncio.gather(
             self._register(0, self._inbox),
@@ -329,13 +332,22 @@ class Webhook:
         self.receiver.add(self._inbox)
 
 
-def _bound(port: int) -> socket.socket:
-    """A socket at a port of loopback, 0 for any; several of one user may have the same."""
+def own_address(target: str) -> str:
+    """The address of this machine from which a URL's host is reached. Raises OSError."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as towards:
+        # Nothing is sent; any port will do.
+        towards.connect((urlsplit(target).hostname or "127.0.0.1", 9))
+        found: str = towards.getsockname()[0]
+        return found
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket at a port, 0 for any; several of one user may have the same."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        bound.bind(("127.0.0.1", port))
+        bound.bind((host, port))
     except OSError:
         bound.close()
         raise

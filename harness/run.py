@@ -34,6 +34,8 @@ from harness.scenario import BadInput
 from harness.trial import OneTrial, Setting, Watcher, read_result
 from harness.trials import trials_of
 
+LOOPBACK = "127.0.0.1"
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -136,7 +138,8 @@ async def _execute(
             ]
             private = Path(stack.enter_context(TemporaryDirectory(prefix="orderbench-")))
             encrypts = any(cell.condition.tls for cell in plan.cells)
-            certificates = make_authority(private) if encrypts else None
+            host = wanted.host if wanted is not None else LOOPBACK
+            certificates = make_authority(private, host) if encrypts else None
             needed = {part: n for part, n in plan.parts.items() if part not in targets}
             fast = plan.scenario.broker.boot == "fast"
             # Below the run, where it is found should the harness be killed.
@@ -147,7 +150,7 @@ async def _execute(
                     )
                 )
             )
-            parts = await start_parts(rigs[0], needed, addresses, watch.said, fast, data)
+            parts = await start_parts(rigs[0], needed, addresses, watch.said, fast, data, host)
             stack.push_async_callback(_stop, parts, records[0].journal)
             for record in records:
                 _note_parts(record, parts)
@@ -169,6 +172,7 @@ async def _execute(
                         watch,
                         brake,
                         crew,
+                        host,
                     ),
                     side.tree.revision,
                 )

@@ -90,6 +90,8 @@ class Setting:
     brake: Brake
     crew: Crew | None = None
     """Who runs the generators, where that is not this machine."""
+    host: str = "127.0.0.1"
+    """By which generators reach this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +185,14 @@ class OneTrial:
         pids = {"server": server.process.pid}
         address = server.address
         if behind:
-            gateway = await start_gateway(self._rig, address, cpus, certificate, key)
+            gateway = await start_gateway(self._rig, address, cpus, certificate, key, setting.host)
             stack.push_async_callback(self._end, gateway.process)
             pids["gateway"] = gateway.process.pid
             address = gateway.address
         if condition.cut_idle_s:
-            relay = await start_relay(self._rig, authority_of(address), condition.cut_idle_s, cpus)
+            relay = await start_relay(
+                self._rig, authority_of(address), condition.cut_idle_s, cpus, setting.host
+            )
             stack.push_async_callback(self._end_relay, relay)
             pids["relay"] = relay.process.pid
             address = address.removesuffix(authority_of(address)) + relay.address
@@ -241,6 +245,7 @@ class OneTrial:
             stores=stores,
             changes=self._plan.scenario.operation == "watch",
             trace=setting.trace,
+            host=setting.host,
         )
 
     @property

@@ -105,7 +105,14 @@ class Outbox:
         await self._session.close()
 
 
-def app(desk: Desk, bind: Bind, callbacks: Callbacks, allowed: Sequence[Network]) -> FastAPI:
+def reachable_by(request: Request) -> Sequence[Network]:
+    """Where who asks may be called back: on loopback, or at the address that is asked from."""
+    assert request.client is not None
+    peer = ipaddress.ip_address(request.client.host)
+    return LOOPBACK if peer.is_loopback else (ipaddress.ip_network(peer),)
+
+
+def app(desk: Desk, bind: Bind, callbacks: Callbacks) -> FastAPI:
     """The web application over the order service."""
     web = Web(bind)
 
@@ -114,7 +121,7 @@ def app(desk: Desk, bind: Bind, callbacks: Callbacks, allowed: Sequence[Network]
         if _ID.fullmatch(receiver_id) is None:
             raise Refusal("malformed", "a callback's id is 1 to 64 letters, digits and hyphens")
         url, secret = _registration(await body_of(request))
-        callbacks.register(receiver_id, callback_url(url, allowed), secret.encode())
+        callbacks.register(receiver_id, callback_url(url, reachable_by(request)), secret.encode())
         return Response(status_code=204)
 
     async def place(request: Request) -> Response:
@@ -173,11 +180,11 @@ def _registration(body: bytes) -> tuple[str, str]:
     return url, secret
 
 
-async def start(desk: Desk, bind: Bind, allowed: Sequence[Network] = LOOPBACK) -> Listening:
-    """Serve. Callbacks go to addresses of `allowed` only."""
+async def start(desk: Desk, bind: Bind) -> Listening:
+    """Serve. Callbacks go to where orders come from only."""
     outbox = Outbox()
     callbacks = Callbacks(outbox.post)
-    listening = await listen(app(desk, bind, callbacks, allowed), bind)
+    listening = await listen(app(desk, bind, callbacks), bind)
 
     async def stop() -> None:
         await listening.stop()

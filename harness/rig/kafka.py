@@ -34,6 +34,7 @@ class _Node:
 
     number: int
     folder: Path
+    address: str
     port: int
     controller_port: int
     process: Process | None = None
@@ -44,7 +45,7 @@ class _Node:
 
     @property
     def host(self) -> str:
-        return f"{HOST}:{self.port}"
+        return f"{self.address}:{self.port}"
 
     @property
     def runs(self) -> bool:
@@ -59,16 +60,17 @@ async def start_kafka(
     fast: bool = False,
     data: Path | None = None,
     properties: Mapping[str, str] | None = None,
+    host: str = HOST,
 ) -> "Kafka":
     """Start a cluster of a source that was obtained, and wait until all of its nodes take part.
 
     `fast` takes FAST_JVM. What it writes goes to a new folder below `data`, or below the system's
-    temporary one. `properties` go on top of properties_of. Raises RigError with a node's last
-    words.
+    temporary one. `properties` go on top of properties_of. Clients reach it at `host`, nodes each
+    other's controllers on loopback. Raises RigError with a node's last words.
     """
     jvm = FAST_JVM if fast else VENDOR_JVM
     for _ in range(PORTS_ATTEMPTS):
-        kafka = _placed(rig, source, nodes, jvm, data, properties_of(nodes, properties))
+        kafka = _placed(rig, source, nodes, jvm, data, properties_of(nodes, properties), host)
         try:
             await kafka.boot()
         except BaseException as error:
@@ -172,7 +174,11 @@ class Kafka:
 
     def lost_a_port(self) -> bool:
         """Whether somebody else, now that it is stopped, has a port that was meant for it."""
-        return any(not _is_free(p) for n in self._nodes for p in (n.port, n.controller_port))
+        return any(
+            not _is_free(host, port)
+            for n in self._nodes
+            for host, port in ((n.address, n.port), (HOST, n.controller_port))
+        )
 
     def _node(self, name: str) -> _Node:
         for node in self._nodes:
@@ -274,14 +280,18 @@ def _placed(
     jvm: Sequence[str],
     data: Path | None,
     properties: Mapping[str, str],
+    host: str,
 ) -> Kafka:
     """A cluster with a folder and ports, not started yet. Raises RigError."""
     try:
-        ports = iter(_free_ports(2 * count))
+        ports, controllers = _free_ports(host, count), _free_ports(HOST, count)
         folder = Path(tempfile.mkdtemp(prefix="orderbench-kafka-", dir=data)).resolve()
     except OSError as error:
         raise RigError(f"kafka: there is no place for its data ({error})") from None
-    nodes = [_Node(n, folder / f"kafka-{n}", next(ports), next(ports)) for n in range(1, count + 1)]
+    nodes = [
+        _Node(n, folder / f"kafka-{n}", host, port, controller)
+        for n, (port, controller) in enumerate(zip(ports, controllers, strict=True), 1)
+    ]
     settings = {
         "nodes": count,
         "kafka": source.version,
@@ -289,24 +299,24 @@ def _placed(
         "jvm": list(jvm),
         "properties": dict(properties),
     }
-    address = f"kafka://{','.join(f'{HOST}:{n.port}' for n in nodes)}"
+    address = f"kafka://{','.join(n.host for n in nodes)}"
     return Kafka(rig, source, address, settings, nodes, folder)
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports of HOST that nobody had a moment ago."""
+def _free_ports(host: str, count: int) -> list[int]:
+    """Ports that nobody had a moment ago."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
-            one.bind((HOST, 0))
+            one.bind((host, 0))
         return [one.getsockname()[1] for one in sockets]
 
 
-def _is_free(port: int) -> bool:
+def _is_free(host: str, port: int) -> bool:
     with socket.socket() as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            one.bind((HOST, port))
+            one.bind((host, port))
         except OSError:
             return False
     return True

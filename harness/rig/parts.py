@@ -136,11 +136,13 @@ async def start(
     address: str | None = None,
     fast: bool = False,
     data: Path | None = None,
+    host: str = "127.0.0.1",
 ) -> Part:
     """A part that is ready, installed first where that is needed. Raises Unavailable, RigError.
 
     `fast`: Kafka with little of the JVM, for tests and smoke, never for figures. `data`: the folder
-    for what brokers write, which is there; None takes the system's for temporary files.
+    for what brokers write, which is there; None takes the system's for temporary files. `host`:
+    where clients reach a broker; stores, which only servers talk to, are on loopback.
     """
     if address is not None:
         return Given(find(part, address), address)
@@ -149,11 +151,11 @@ async def start(
         case "kafka":
             from harness.rig.kafka import start_kafka
 
-            return await start_kafka(rig, source, nodes, fast=fast, data=data)
+            return await start_kafka(rig, source, nodes, fast=fast, data=data, host=host)
         case "rabbitmq":
             from harness.rig.rabbitmq import start_rabbitmq
 
-            return await start_rabbitmq(rig, source, nodes, data)
+            return await start_rabbitmq(rig, source, nodes, data, host)
         case "redis":
             from harness.rig.redis import start_redis
 
@@ -183,9 +185,11 @@ async def start_parts(
     say: Callable[[str], None] = lambda _: None,
     fast: bool = False,
     data: Path | None = None,
+    host: str = "127.0.0.1",
 ) -> Parts:
     """All parts of `wanted` (name -> nodes), started side by side. One that cannot be had is
-    `missing`, with its reason; `say` is told what goes on. `fast`, `data`: see start."""
+    `missing`, with its reason; `say` is told what goes on. `fast`, `data`, `host`: see
+    start."""
     parts = Parts()
 
     async def one(part: str, nodes: int) -> None:
@@ -193,7 +197,7 @@ async def start_parts(
         began = time.monotonic()
         try:
             parts.running[part] = ready = await start(
-                part, rig, nodes, addresses.get(part), fast, data
+                part, rig, nodes, addresses.get(part), fast, data, host
             )
         except (Unavailable, RigError) as error:
             parts.missing[part] = error

@@ -26,20 +26,22 @@ from harness.rig.waiting import POLL_S, READY_LIMIT_S, answer, until_ready
 __all__ = ["RabbitMQ", "find_rabbitmq", "obtain_rabbitmq", "start_rabbitmq"]
 
 ASK_LIMIT_S = 20.0
+LOOPBACK = "127.0.0.1"
+USER = "orderbench"
 _RUNNING = (
     "lists:sort([N || N <- [node() | nodes()], rpc:call(N, rabbit, is_running, []) =:= true])"
 )
 
 
 async def start_rabbitmq(
-    rig: Rig, source: Source, nodes: int = 1, data: Path | None = None
+    rig: Rig, source: Source, nodes: int = 1, data: Path | None = None, host: str = LOOPBACK
 ) -> "RabbitMQ":
     """Start a broker of one node or three and wait until all take part. Raises RigError.
 
     `source`: local or from the cache. `data`: the folder in which each node gets one for what it
-    stores; None: a fresh one.
+    stores; None: a fresh one. Clients reach it at `host`, nodes each other on loopback.
     """
-    broker = RabbitMQ(rig, source, nodes, data)
+    broker = RabbitMQ(rig, source, nodes, data, host)
     try:
         await broker.start()
     except BaseException as error:
@@ -72,7 +74,9 @@ class RabbitMQ:
 
     part = PART
 
-    def __init__(self, rig: Rig, source: Source, nodes: int, data: Path | None) -> None:
+    def __init__(
+        self, rig: Rig, source: Source, nodes: int, data: Path | None, host: str = LOOPBACK
+    ) -> None:
         """See start_rabbitmq."""
         self.source = source
         self.settings: Mapping[str, Any] = {"nodes": nodes, "vm": "vendor's", "plugins": "none"}
@@ -85,8 +89,11 @@ class RabbitMQ:
             name = f"rabbit{number}"
             place = (data or self._folder / "data") / name
             self._nodes[name] = _Node(name, self._ports.take(), self._ports.take(), place)
-        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self._nodes.values())
-        self.address = f"amqp://guest:guest@{hosts}"
+        self._host = host
+        # A guest may come from loopback only.
+        self._user = ("guest", "guest") if host == LOOPBACK else (USER, secrets.token_hex(16))
+        hosts = ",".join(f"{host}:{node.port}" for node in self._nodes.values())
+        self.address = f"amqp://{':'.join(self._user)}@{hosts}"
         self._epmd_port = self._ports.take()
 
     @property
@@ -106,7 +113,9 @@ class RabbitMQ:
             (self._folder / "plugins" / plugin.name).symlink_to(plugin)
         names = list(self._nodes)
         for node in self._nodes.values():
-            (self._folder / f"{node.name}.conf").write_text(configuration(node.port, names))
+            place = self._folder / f"{node.name}.conf"
+            place.touch(mode=0o600)
+            place.write_text(configuration(node.port, names, self._host, self._user))
         self._epmd = await self._rig.spawn(
             "rabbitmq-epmd",
             [self.source.paths["epmd"], "-port", str(self._epmd_port), "-address", "127.0.0.1"],
@@ -243,7 +252,7 @@ class RabbitMQ:
 
     async def _until_greeted(self, node: _Node) -> None:
         assert node.process is not None
-        await until_ready(self._rig, node.process, lambda: _greets(node.port))
+        await until_ready(self._rig, node.process, lambda: _greets(self._host, node.port))
 
     async def _until_together(self) -> None:
         """Wait until every node that runs sees all that run as running."""
@@ -306,9 +315,14 @@ class RabbitMQ:
         raise RigError("rabbitmq: no node of ours runs")
 
 
-def configuration(port: int, names: list[str]) -> str:
-    """rabbitmq.conf for a node that listens on `port` beside those of these names."""
-    lines = [f"listeners.tcp.1 = 127.0.0.1:{port}"]
+def configuration(
+    port: int, names: list[str], host: str = LOOPBACK, user: tuple[str, str] = ("guest", "guest")
+) -> str:
+    """rabbitmq.conf for a node that listens on `port` beside those of these names, for a `user` of
+    name and password."""
+    lines = [f"listeners.tcp.1 = {host}:{port}"]
+    if user[0] == USER:
+        lines += [f"default_user = {user[0]}", f"default_pass = {user[1]}"]
     if len(names) > 1:
         lines.append("cluster_formation.peer_discovery_backend = classic_config")
         # The first to hold the lock under which nodes join asks the others ten times in vain.
@@ -320,9 +334,9 @@ def configuration(port: int, names: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-async def _greets(port: int) -> bool:
+async def _greets(host: str, port: int) -> bool:
     """Whether what listens there answers a client's greeting as AMQP 0-9-1 wants it."""
-    header = await answer(port, b"AMQP\x00\x00\x09\x01", 11)
+    header = await answer(port, b"AMQP\x00\x00\x09\x01", 11, host)
     return header[:1] == b"\x01" and header[7:] == b"\x00\x0a\x00\x0a"  # connection.start
 
 

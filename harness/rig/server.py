@@ -144,20 +144,25 @@ async def start_gateway(
     cpus: tuple[int, ...] | None = None,
     certificate: Path | None = None,
     key: Path | None = None,
+    host: str = "127.0.0.1",
 ) -> Server:
     """Start the HTTP gateway that remembers answers (P1) in front of a server that does not
     encrypt; with `certificate` the gateway does. Raises RigError."""
-    words = ["servers.gateway", "--upstream", upstream]
+    words = ["servers.gateway", "--host", host, "--upstream", upstream]
     if certificate is not None:
         words += ["--certificate", str(certificate), "--key", str(key)]
     return await _start(rig, "gateway", words, cpus)
 
 
 async def start_relay(
-    rig: Rig, upstream: str, idle_s: float, cpus: tuple[int, ...] | None = None
+    rig: Rig,
+    upstream: str,
+    idle_s: float,
+    cpus: tuple[int, ...] | None = None,
+    host: str = "127.0.0.1",
 ) -> Server:
     """Start the relay that cuts idle connections in front of host:port. Raises RigError."""
-    words = ["harness.rig.relay", "--to", upstream, "--idle-s", str(idle_s)]
+    words = ["harness.rig.relay", "--host", host, "--to", upstream, "--idle-s", str(idle_s)]
     return await _start(rig, "relay", words, cpus)
 
 

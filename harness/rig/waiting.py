@@ -30,10 +30,10 @@ async def until_ready(
         ) from None
 
 
-async def answer(port: int, request: bytes, size: int) -> bytes:
-    """The first bytes that a port of 127.0.0.1 answers to a request; none if nobody answers."""
+async def answer(port: int, request: bytes, size: int, host: str = "127.0.0.1") -> bytes:
+    """The first bytes that a port answers to a request; none if nobody answers."""
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(host, port)
     except OSError:
         return b""
     try:

@@ -120,14 +120,18 @@ def only_samples(out: Path) -> Samples:
     return read_samples(path)
 
 
-def plan_of(out: Path, length_s: float) -> list[int]:
-    """The plan's instants in the seconds of a run's trial, warm-up included."""
-    meta = only_samples(out).meta
+def plan_of(out: Path, samples: Samples, length_s: float) -> list[int]:
+    """The plan's instants in the seconds of a trial, warm-up included."""
+    meta = samples.meta
     load = LoadSpec("constant", RATE, None, 0.0, 0, 0.0)
     offsets = planned_instants(load, length_s, meta["seed"], meta["block"])
-    # Of a trial that failed before it the start is there as well.
-    started = [int(e["detail"]) for e in open_run(out).events if e["kind"] == "trial_started"]
-    return [started[-1] + int(offset) for offset in offsets]
+    (began,) = [
+        int(event["detail"])
+        for event in open_run(out).events
+        if event["kind"] == "trial_started"
+        and (event["cell"], event["trial"]) == (meta["cell"], meta["trial"])
+    ]
+    return [began + int(offset) for offset in offsets]
 
 
 def figures(lines: Sequence[Mapping[str, Any]], milestone: str) -> list[Mapping[str, Any]]:
@@ -138,12 +142,16 @@ def figures(lines: Sequence[Mapping[str, Any]], milestone: str) -> list[Mapping[
 
 def assert_the_plan_was_sent(out: Path, seconds: float) -> Samples:
     """Every operation of the plan once, at its instant, whoever had it."""
-    samples = only_samples(out)
-    assert samples.planned.tolist() == plan_of(out, 0.4 + seconds)
+    assert_planned(out, samples := only_samples(out), seconds)
+    return samples
+
+
+def assert_planned(out: Path, samples: Samples, seconds: float) -> None:
+    """See assert_the_plan_was_sent."""
+    assert samples.planned.tolist() == plan_of(out, samples, 0.4 + seconds)
     assert samples.numbers.tolist() == list(range(len(samples)))
     assert (samples.outcome == DONE).all()
     assert balanced(summary(out))
-    return samples
 
 
 def test_two_workers_send_the_plan_and_all_of_it_is_gathered(tmp_path: Path) -> None:
@@ -206,7 +214,7 @@ def test_a_stop_in_mid_run_leaves_the_plan_up_to_it(run: Run, tmp_path: Path) ->
         assert code == 130, err
         samples = only_samples(out)
         (at,) = [int(e["detail"]) for e in open_run(out).events if e["kind"] == "trial_stopped"]
-        plan = [each for each in plan_of(out, 600.4) if each < at]
+        plan = [each for each in plan_of(out, samples, 600.4) if each < at]
         assert samples.planned.tolist() == plan
         assert sum(row["count"] for row in figures(lines, "done")) == len(plan)
         assert balanced(summary(out))
@@ -246,7 +254,7 @@ def test_a_worker_that_goes_is_named_and_another_takes_its_place(
     assert any(f"pid {pid}" in line.get("words", "") for line in lines)
     # The other trial is whole.
     samples = only_samples(out)
-    assert samples.planned.tolist() == plan_of(out, 3.4)
+    assert samples.planned.tolist() == plan_of(out, samples, 3.4)
     assert cell["counts"]["planned"] == int(samples.measured.sum())
     assert not marked(case.mark)
 
@@ -325,17 +333,25 @@ def two_hosts() -> Iterator[tuple[str, list[list[str]]]]:
         yield f"10.{net}.1.1", befores
 
 
-@pytest.mark.parametrize("style", ["rest", "grpc-unary", "webhook"])
-def test_two_hosts(two_hosts: tuple[str, list[list[str]]], tmp_path: Path, style: str) -> None:
+@pytest.mark.parametrize(
+    "styles",
+    ["rest,grpc-unary,websocket,sse,webhook,zeromq", "kafka,rabbitmq"],
+    ids=["servers", "brokers"],
+)
+def test_two_hosts(two_hosts: tuple[str, list[list[str]]], tmp_path: Path, styles: str) -> None:
+    """Services and brokers are reached over a network, and a webhook calls back over it."""
     host, befores = two_hosts
     out = tmp_path / "run"
-    path = scenario(tmp_path, CONSTANT, style)
+    path = scenario(tmp_path, CONSTANT + '[broker]\nboot = "fast"\n')
     with distributed(*befores, host=host) as case:
-        code, _, err = done(case.run(path, "--out", str(out)))
+        code, _, err = done(case.run(path, "--styles", styles, "--out", str(out)))
         assert code == 0, err
-    assert_the_plan_was_sent(out, 1.0)
-    (cell,) = summary(out)["cells"]
-    assert sum(sum(passage["bytes"]) for passage in cell["overhead"]["wire"]) > 0
+    trials = [read_samples(p) for paths in open_run(out).trials.values() for p in paths]
+    assert len(trials) == len(styles.split(","))
+    for samples in trials:
+        assert_planned(out, samples, 1.0)
+    for cell in summary(out)["cells"]:
+        assert sum(sum(passage["bytes"]) for passage in cell["overhead"]["wire"]) > 0
 
 
 def listening(case: Callable[[Door, str], Any]) -> Any:

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -58,7 +59,7 @@ async def _held(kafka: Kafka, topic: str) -> int:
 
 @asynccontextmanager
 async def _started(
-    source: Source, folder: Path, nodes: int = 1, **options: dict[str, str]
+    source: Source, folder: Path, nodes: int = 1, **options: Any
 ) -> AsyncIterator[Kafka]:
     data = folder / "data"
     data.mkdir()

@@ -22,14 +22,6 @@ DOCUMENT = ROOT / "docs/several-machines.md"
 SECRETS = {"ORDERBENCH_TOKEN", "ORDERBENCH_WEB_USER", "ORDERBENCH_WEB_PASSWORD"}
 NAME = "app.kubernetes.io/name"
 COMPONENT = "app.kubernetes.io/component"
-AWAITED = {
-    "--master",
-    "--worker",
-    "--master-host",
-    "--expect-workers",
-    "--listen",
-}
-"""Options that these files use and bench.py does not have yet."""
 
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
@@ -81,14 +73,7 @@ def unknown_options(words: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("words", LINES.values(), ids=LINES)
 def test_a_command_line_is_one_that_bench_takes(words: list[str]) -> None:
-    assert unknown_options(words) <= AWAITED
-
-
-@pytest.mark.parametrize("option", sorted(AWAITED))
-def test_what_is_awaited_is_not_there_yet(option: str) -> None:
-    """Fails when the option has come: then it is taken out of AWAITED."""
-    assert any(option in words for words in LINES.values())
-    assert all(option in unknown_options([c, option, "1"]) for c in ("run", "locust"))
+    assert unknown_options(words) == set()
 
 
 def after(words: list[str], option: str) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,8 @@ def test_both_ways_are_the_same_plan(load: str) -> None:
         for name in through_locust.FORM
         if (value := getattr(options, name)) is not None
     }
-    told = form.words({k: v.split(",") if k == "styles" else [v] for k, v in given.items()})
+    said = {k: v.split(",") if k == "styles" else [v] for k, v in given.items()}
+    (told,) = form.runs(said, form.Offer(options.items or ""), datetime.now()).values()
     plain = planned(words_of(False, LOADS[load], 3.0)[1:])
     assert command == "locust"
     assert planned(told) == plain
