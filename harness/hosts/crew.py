@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -97,19 +96,22 @@ class Crew:
     @property
     def placement(self) -> Placement:
         """Servers are on this machine; so are the generators of workers that share its kernel."""
-        boots: dict[str, list[Member]] = defaultdict(list)
-        for member in self.members:
-            boots[member.boot].append(member)
-        own = [place_on(these[0].cpus, len(these)) for these in boots.values()]
-        here = boots.get(boot_id(), [])
-        mine = this_machine(len(here) or 1)
+        own = {(member.boot, self._processors(member)) for member in self.members}
+        here = [cpu for boot, cpus in own if boot == boot_id() for cpu in cpus]
         return Placement(
-            mine.generator if here else None,
-            mine.server,
+            tuple(sorted(set(here))) or None,
+            this_machine().server,
             self.size,
-            processors=sum(each.generator_processors for each in own),
+            processors=len(own),
             elsewhere=not here,
         )
+
+    def _processors(self, member: Member) -> tuple[int, ...]:
+        """Those that a worker's generator has: one of its own where those that share what the
+        worker may use leave one."""
+        alike = [m for m in self.members if (m.boot, m.cpus) == (member.boot, member.cpus)]
+        place = place_on(member.cpus, len(alike)).of_generator(alike.index(member))
+        return place or tuple(member.cpus)
 
     @property
     def told(self) -> list[dict[str, Any]]:
@@ -169,9 +171,7 @@ class Crew:
         self._gave_up = False
         member = self._places[part]
         assert member is not None
-        alike = [each for each in self.members if each.boot == member.boot]
-        place = place_on(member.cpus, len(alike)).of_generator(alike.index(member))
-        return await member.start(role, place)
+        return await member.start(role, self._processors(member))
 
     async def _complete(self, limit_s: float) -> bool:
         def complete() -> bool:

@@ -76,7 +76,9 @@ class Distributed:
     def run(self, *words: str, size: int = 2) -> "subprocess.Popen[str]":
         """`bench.py run`, told as lines."""
         told = ["--expect-workers", str(size), "--listen", self.address, "--lines"]
-        return self.start("run", *words, *told)
+        process = self.start("run", *words, *told)
+        say(process, "begin")
+        return process
 
     def generators(self) -> list[int]:
         """Generators that have connections."""
@@ -102,6 +104,13 @@ def distributed(*befores: Sequence[str], host: str = "127.0.0.1") -> Iterator[Di
         yield case
     finally:
         case.end()
+
+
+def say(process: "subprocess.Popen[str]", event: str) -> None:
+    """A word to a run."""
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"event": event}) + "\n")
+    process.stdin.flush()
 
 
 def done(process: "subprocess.Popen[str]") -> tuple[int, list[dict[str, Any]], str]:
@@ -197,20 +206,17 @@ def test_two_workers_send_the_plan_and_all_of_it_is_gathered(tmp_path: Path) -> 
     assert not marked(case.mark)
 
 
-def test_a_stop_in_mid_run_leaves_the_plan_up_to_it(run: Run, tmp_path: Path) -> None:
+def test_a_stop_in_mid_run_leaves_the_plan_up_to_it(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with distributed((), ()) as case:
         process = case.run(scenario(tmp_path, CONSTANT, seconds=600.0), "--out", str(out))
-
-        async def stop() -> None:
-            await until("both send", lambda: len(case.generators()) == 2)
-            await asyncio.sleep(1.0)
-            assert process.stdin is not None
-            process.stdin.write('{"event": "stop"}\n')
-            process.stdin.flush()
-
-        run(stop())
-        code, lines, err = done(process)
+        assert process.stdout is not None
+        before = []
+        while len(figures(before, "done")) < 4:
+            before.append(json.loads(process.stdout.readline()))
+        say(process, "stop")
+        code, after, err = done(process)
+        lines = before + after
         assert code == 130, err
         samples = only_samples(out)
         (at,) = [int(e["detail"]) for e in open_run(out).events if e["kind"] == "trial_stopped"]
