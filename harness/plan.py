@@ -103,8 +103,8 @@ def _steps(rates: Sequence[float], hold_s: float) -> str:
         return f"steps {_through(rates)}/s, {hold_s:g} s each"
     if len(held) <= MOST_HELD:
         return f"steps {' → '.join(f'{rate:g}/s for {span:g} s' for rate, span in held)}"
-    span = f"from {rates[0]:g} to {rates[-1]:g}/s, {min(rates):g} to {max(rates):g}/s"
-    return f"{len(held)} steps {span}, in {hold_s * len(rates):g} s"
+    span_s = hold_s * len(rates)
+    return f"{len(held)} steps of {min(rates):g} to {max(rates):g}/s in {span_s:g} s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """`bench.py run [SCENARIO]`"""
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import filterfalse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,8 @@ OVERRIDES = (
     *(f"{broker}-nodes" for broker in BROKERS),
 )
 """Options that change the scenario."""
+FOR_PROGRAMS = re.compile(r"--lines$|--beside=")
+"""Left out of the command that a report gives: who runs it again is no program, and alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ def main(options: argparse.Namespace) -> int:
     """Plan, run, report."""
     task = prepare(options)
     plan = task.plan
-    command = ["python3", "bench.py", *sys.argv[1:]]
+    command = ["python3", "bench.py", *filterfalse(FOR_PROGRAMS.match, sys.argv[1:])]
 
     from harness.report.console import ConsoleWatcher, console
     from harness.report.lines import LinesWatcher

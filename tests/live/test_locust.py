@@ -263,6 +263,11 @@ def test_styles_together_are_a_run_each_and_stop_as_one(run: Run, tmp_path: Path
         assert process.wait(LIMIT_S) == 0
     assert open_run(folders["sse"]).info["beside"] == [own]
     assert open_run(folders[own]).info["beside"] == ["sse"]
+    assert open_run(folders["sse"]).info["command"][:5] == [
+        "python3", "bench.py", "run", "smoke", "--styles=sse",
+    ]  # fmt: skip
+    for_programs = ("--lines", "--beside")
+    assert not any(w.startswith(for_programs) for w in open_run(folders[own]).info["command"])
     assert not out.exists()
 
 

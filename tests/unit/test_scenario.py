@@ -78,6 +78,7 @@ in_flight = 16
         ("model = 'ramp'\nrates = [0, 1]", "load.rates[0]: input should be greater than 0, not 0"),
         ("model = 'steps'\nrates = [1, 2]", "load.hold_s: is missing"),
         ("model = 'steps'\nrates = 5\nhold_s = 1", "load.rates: input should be a valid list"),
+        ("model = 'steps'\nrates = [0, 0]\nhold_s = 1", "load.rates: needs one above 0"),
         ("model = 'replay'", "load.file: is missing"),
         ("model = 'replay'\nfile = 'nope.txt'", "load.file: cannot read"),
         ("model = 'replay'\nfile = 's.toml'", "load.file: "),

@@ -1,6 +1,7 @@
 """A load that ends before its time: what was planned until then is accounted for, and no more."""
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from harness.load.producing import Producing
 from harness.load.recorder import Recorder
 from harness.record import finished_trials
 from harness.results import DONE
+from harness.run import may_begin
 from tests.support import LIMIT_S, Run
 from tests.unit.test_generator import NS, at_once, instants, sleeper
 from tests.unit.test_producing import FakeProducer, acknowledge, arrived, concluded, producing
@@ -34,6 +36,27 @@ async def stopped(generator: Generator | Producing, after_s: float, ahead_s: flo
 def generator_of(recorder: Recorder, seconds: float = 0.0) -> Generator:
     perform = sleeper(seconds) if seconds else at_once
     return Generator(perform, Lanes(2, True), recorder, 1024, LIMIT_S)
+
+
+@pytest.mark.parametrize(
+    ("told", "begins", "left"),
+    [
+        (b'{"event": "begin"}\n{"event": "stop"}\n', True, b'{"event": "stop"}\n'),
+        (b'{"event": "stop"}\n', False, b""),
+        (b'{"event": "beg', False, b""),
+        (b"", False, b""),
+    ],
+)
+def test_a_run_that_is_told_as_lines_begins_when_it_is_let(
+    told: bytes, begins: bool, left: bytes
+) -> None:
+    """And leaves what comes after for the run."""
+    reading, writing = os.pipe()
+    os.write(writing, told)
+    os.close(writing)
+    assert may_begin(reading) is begins
+    assert os.read(reading, 100) == left
+    os.close(reading)
 
 
 def test_an_open_loop_is_cut_at_the_instant(run: Run) -> None:

@@ -258,7 +258,7 @@ def test_a_shape_that_never_ends_is_cut(shapes: Path) -> None:
 def test_a_shape_of_many_steps_is_said_in_short(shapes: Path) -> None:
     offer = form.Offer(shape=f"{shapes}:Everywhere")
     given: Given = {"styles": ["rest"], "load": [offer.load], "duration": ["60"]}
-    assert shaped(offer.shape, "60")[0] == "60 steps from 100 to 101/s, 100 to 101/s, in 60 s"
+    assert shaped(offer.shape, "60")[0] == "60 steps of 100 to 101/s in 60 s"
     told = [word for word in words(given, offer) if word.startswith("--load=")]
     overrides = {"--load": told[0].removeprefix("--load="), "--styles": ["rest"]}
     (cell,) = make_plan(load_scenario(SMOKE, overrides)).cells
