@@ -211,7 +211,7 @@ def test_a_stop_in_mid_run_leaves_the_plan_up_to_it(tmp_path: Path) -> None:
     with distributed((), ()) as case:
         process = case.run(scenario(tmp_path, CONSTANT, seconds=600.0), "--out", str(out))
         assert process.stdout is not None
-        before = []
+        before: list[dict[str, Any]] = []
         while len(figures(before, "done")) < 4:
             before.append(json.loads(process.stdout.readline()))
         say(process, "stop")
