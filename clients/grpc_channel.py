@@ -15,6 +15,8 @@ OPTIONS = [
     # One connection a channel, not one shared by all channels to an address.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),
+    # As no other style: to where it is told, whatever the environment says of proxies.
+    ("grpc.enable_http_proxy", 0),
     # As soon as the other styles, which connect when they are next used.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),

@@ -1,8 +1,9 @@
 """`webhook:aiohttp`: HTTP/1.1 by aiohttp, one connection a lane, and a listener that the service
 calls back.
 
-The listener is http, also where the service is https, at the address from which the service is
-reached: loopback where both share a machine. What is called back is signed.
+The listener is http, also where the service is https: what is called back is signed. It listens at
+the address of this machine by which the service is reached, which between processes of one machine
+is loopback.
 """
 
 import asyncio
@@ -12,10 +13,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
+from yarl import URL
 
 from clients.base import PLAIN, Call, DriverError, Failure, Milestone, Sink, Wire, refused
 from clients.http import HttpLanes
@@ -166,15 +167,13 @@ class Receiver:
     """The listener of one driver, on a port that stays its own until it is closed."""
 
     def __init__(self) -> None:
-        self._host = ""
         self._inboxes: dict[str, Inbox] = {}
         self._reserved: socket.socket | None = None
         self._connections: web.Server | None = None
         self._listening: asyncio.Server | None = None
 
-    async def open(self, host: str = "127.0.0.1") -> None:
-        """Take a port of an address of this machine, and listen. Raises OSError."""
-        self._host = host
+    async def open(self, host: str) -> None:
+        """Take a port of an address of this machine's and listen. Raises OSError."""
         self._reserved = _bound(host, 0)
         await self.resume()
 
@@ -218,7 +217,14 @@ class Receiver:
 
     def url(self, inbox: Inbox) -> str:
         """Where callbacks to an inbox go."""
-        return f"http://{self._host}:{self._port}/{inbox.id}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}/{inbox.id}"
+
+    @property
+    def _host(self) -> str:
+        assert self._reserved is not None
+        host: str = self._reserved.getsockname()[0]
+        return host
 
     @property
     def _port(self) -> int:
@@ -254,10 +260,13 @@ class Webhook:
         self._http = HttpLanes("", PLAIN)
 
     async def open(self, target: str, lanes: int, sink: Sink, wire: Wire = PLAIN) -> None:
-        """See Driver.open. The server calls back at the address from which it is reached."""
+        """See Driver.open. The server has to reach this machine, since it calls back."""
         self._sink = sink
         self._http = HttpLanes(target, wire)
-        await self.receiver.open(await asyncio.to_thread(own_address, target))
+        try:
+            await self.receiver.open(await _seen_from(target))
+        except OSError as error:
+            raise DriverError(Failure.DISCONNECTED, f"{target}: {error}") from None
         self._renew()
         await asyncio.gather(
             self._register(0, self._inbox),
@@ -332,18 +341,24 @@ class Webhook:
         self.receiver.add(self._inbox)
 
 
-def own_address(target: str) -> str:
-    """The address of this machine from which a URL's host is reached. Raises OSError."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as towards:
-        # Nothing is sent; any port will do.
-        towards.connect((urlsplit(target).hostname or "127.0.0.1", 9))
-        found: str = towards.getsockname()[0]
-        return found
+async def _seen_from(target: str) -> str:
+    """The address of this machine at which the host of a URL can call back: the one from which the
+    way to it begins. Raises OSError."""
+    url = URL(target)
+    loop = asyncio.get_running_loop()
+    family, kind, protocol, _, address = (
+        await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_DGRAM)
+    )[0]
+    with socket.socket(family, kind, protocol) as way:
+        way.connect(address)  # sends nothing
+        host: str = way.getsockname()[0]
+        return host
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """A socket at a port, 0 for any; several of one user may have the same."""
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    """A socket at a port of an address, 0 for any; several of one user may have the same."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

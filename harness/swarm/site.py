@@ -73,7 +73,19 @@ def _options(parser: LocustArgumentParser, **_: Any) -> None:
     early.add_argument("--driver", action="append", default=[])
     early.add_argument("--items", default="")
     early.add_argument("--shape", default="")
+    for mode in ("master", "worker"):
+        early.add_argument(
+            f"--{mode}", action="store_true", default=f"LOCUST_MODE_{mode.upper()}" in os.environ
+        )
     said = early.parse_known_args()[0]
+    if said.master or said.worker:
+        mode = "master" if said.master else "worker"
+        print(
+            f"--{mode}: Locust's own port takes what anyone sends, and its statistics are no"
+            f" samples; say python3 bench.py locust --{mode} (see README)",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     for field in form.fields(form.Offer(said.driver, said.items, said.shape)):
         option = f"--{field.name.replace('_', '-')}"
         kwargs: dict[str, Any] = {"help": field.says, "default": field.default, "metavar": "X"}

@@ -28,6 +28,7 @@ from harness.rig.ports import Ports
 from harness.rig.process import RigError
 from tests.live.support import MARK, ROOT, balanced, marked
 from tests.live.test_dealing import connected, scenario, summary, words
+from tests.live.test_locust import last_total
 from tests.support import LIMIT_S, Run, until
 
 pytestmark = pytest.mark.live
@@ -224,6 +225,49 @@ def test_a_stop_in_mid_run_leaves_the_plan_up_to_it(tmp_path: Path) -> None:
         assert samples.planned.tolist() == plan
         assert sum(row["count"] for row in figures(lines, "done")) == len(plan)
         assert balanced(summary(out))
+
+
+def test_locust_as_master_counts_what_its_workers_sent(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with distributed((), ()) as case:
+        told = ["--master", "--expect-workers", "2", "--listen", case.address, "--headless"]
+        chosen = ["--styles", "rest", "--rate", "100", "--duration", "2", "--out", str(out)]
+        said, err = case.start("locust", *told, *chosen).communicate(timeout=5 * LIMIT_S)
+    samples = only_samples(out)
+    assert last_total(said + err) == len(samples)
+    assert samples.meta["parts"] == 2
+    assert (samples.outcome == DONE).all()
+
+
+@pytest.mark.parametrize("mode", ["master", "worker"])
+def test_locusts_own_master_and_workers_are_refused(mode: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "locust", "-f", "locustfile.py", f"--{mode}", "--headless"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=LIMIT_S,
+    )
+    assert done.returncode == 2
+    assert f"bench.py locust --{mode}" in done.stderr
+
+
+def test_locusts_exit_code_tells_of_a_lost_worker(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with distributed((), ()) as case:
+        told = ["--master", "--expect-workers", "2", "--listen", case.address, "--headless"]
+        chosen = ["--styles", "rest", "--rate", "100", "--duration", "60", "--out", str(out)]
+        locust = case.start("locust", *told, *chosen)
+
+        async def lose() -> None:
+            await until("both send", lambda: len(case.generators()) == 2)
+            case.workers[0].kill()
+
+        run(lose())
+        said, err = locust.communicate(timeout=5 * LIMIT_S)
+    assert locust.returncode == 1
+    assert f"pid {case.workers[0].pid}) was lost" in said + err
+    assert not marked(case.mark)
 
 
 @pytest.mark.parametrize(
