@@ -26,7 +26,13 @@ def machine_facts(run: Mapping[str, Any]) -> dict[str, Any]:
     }
     found |= {f"processors of {role}": run["placement"][role] for role in ("generator", "server")}
     found["runs beside it"] = run.get("beside") or None
+    found["workers"] = [_worker(host) for host in run.get("hosts", ())] or None
     return found | ({"processors kept awake": run["awake"]} if "awake" in run else {})
+
+
+def _worker(host: Mapping[str, Any]) -> str:
+    machine = host["environment"].get("machine", {})
+    return f"{host['processors']} of {machine.get('cpu')}"
 
 
 def machine_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

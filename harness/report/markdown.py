@@ -7,7 +7,7 @@ from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Status
 from harness.report.brief import Row, brief
 from harness.report.earlier import earlier
-from harness.report.words import beside
+from harness.report.words import beside, workers
 
 _SPECIAL = re.compile(r"[\\`*_\[\]#|~<>&@]|^[-+=]|^\d(?=\d*[.)]\s)")
 
@@ -17,12 +17,13 @@ def to_markdown(summary: Summary) -> str:
     is taken for Markdown, HTML or a mention."""
     made, info = brief(summary), summary.info
     heads = ["style", "load", *made.heads, "verdict"]
+    notes = [*made.notes, beside(info), workers(info), *earlier(summary)]
     aligned = [":-", ":-", *("-:" for _ in made.heads), ":-"]
     lines = [
         f"## {plain(info['question'])}",
         *(plain(sentence) for sentence in made.answer),
         "\n".join(_line(cells) for cells in (heads, aligned, *map(_cells, made.rows))),
-        *(plain(note) for note in [*made.notes, beside(info), *earlier(summary)] if note),
+        *(plain(note) for note in notes if note),
         f"Run {plain(info['run'])}, {plain(info['status'])}:",
         _fenced(shlex.join(info["command"])),
     ]

@@ -65,7 +65,7 @@ def render_page(summary: Summary, charts: Sequence[Chart]) -> str:
         fate_first=HEADLINE,
         fate_heads=HEADS,
         finished=sum(len(cell.trials) for cell in summary.cells),
-        beside=words.beside(info),
+        beside=[said for said in (words.beside(info), words.workers(info)) if said],
         validity=_validity(summary),
         instrument=quoted(info),
         earlier=earlier(summary),

@@ -268,6 +268,19 @@ def beside(info: Mapping[str, Any]) -> str:
     )
 
 
+def workers(info: Mapping[str, Any]) -> str:
+    """Who sent the load of a run, where workers did; empty if it did so itself."""
+    hosts = info.get("hosts", ())
+    if not hosts:
+        return ""
+    off = max(host["clock"]["error_ns"] for host in hosts) / 1e6
+    return (
+        f"{counted(len(hosts), 'worker')} sent the load ({', '.join(h['host'] for h in hosts)})."
+        f" Their clocks were known to \u00b1 {off:.2f} ms: a time between machines may be off by"
+        " that and by what they drift in a trial, a round trip is not."
+    )
+
+
 def name(key: str) -> str:
     """A key of run.json as a reader would write it."""
     for ending, unit in (("_s", " (s)"), ("_ms", " (ms)"), ("_bytes", " (bytes)")):

@@ -17,6 +17,7 @@ from harness.hosts.link import LEAST_TOKEN, TOKEN, Message, listening_problems
 from harness.hosts.parcel import joined, pack, parted, unpack
 from harness.hosts.remote import RemoteSampler, wires
 from harness.load.consumption import read_rows, shifted
+from harness.report import words
 from protos.arrivals import Arrivals
 
 NS = st.integers(0, 10**15)
@@ -183,3 +184,11 @@ def test_what_several_have_counted_is_one() -> None:
     blind = RemoteSampler.__new__(RemoteSampler)
     blind.wire = None
     assert wires([counted(5, 100), blind]) is None
+
+
+def test_a_reader_is_told_who_sent_and_how_well_clocks_were_known() -> None:
+    host = {"host": "b<1>", "clock": {"offset_ns": 5, "error_ns": 120_000}, "processors": 4}
+    said = words.workers({"hosts": [{**host, "clock": {"error_ns": 1}}, host]})
+    assert "2 workers sent the load (b<1>, b<1>)" in said
+    assert "± 0.12 ms" in said
+    assert words.workers({}) == ""

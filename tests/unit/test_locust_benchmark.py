@@ -59,7 +59,7 @@ def test_both_ways_are_the_same_plan(load: str) -> None:
     given = {
         through_locust.NAMES.get(name, name).replace("-", "_"): value
         for name in through_locust.FORM
-        if (value := getattr(options, name)) is not None
+        if (value := getattr(options, name.replace("-", "_"))) is not None
     }
     said = {k: v.split(",") if k == "styles" else [v] for k, v in given.items()}
     (told,) = form.runs(said, form.Offer(options.items or ""), datetime.now()).values()
