@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 from harness import merging
 from harness.load.messages import TrialSpec
-from harness.load_process import Figures, Load, Progress, TrialFailed, soon
+from harness.load_process import Figures, Load, PartLost, Progress, TrialFailed, soon
 from harness.results import part_path
 from harness.rig.parts import numbered
 
@@ -23,6 +23,8 @@ class Generators:
 
     def __init__(self, loads: Sequence[Load] = ()) -> None:
         self.all = list(loads)
+        self.lost: list[Load] = []
+        """Those that others went on without."""
         self._path: Path | None = None
 
     @classmethod
@@ -76,11 +78,14 @@ class Generators:
 
     def stop(self, at_ns: int) -> None:
         """See Load.stop: all at the same instant."""
-        for each in self.all:
+        for each in self._left:
             each.stop(at_ns)
 
-    async def drained(self, progress: Progress | None = None) -> None:
-        """Wait until every operation of all has ended. Raises TrialFailed."""
+    async def drained(
+        self, progress: Progress | None = None, losing: Callable[[str], None] | None = None
+    ) -> None:
+        """Wait until every operation of all has ended. Raises TrialFailed. One that is lost is told
+        to `losing`, where there is such and others are left, and the waiting goes on for those."""
         rates, failed = [0.0] * len(self.all), [0] * len(self.all)
 
         def told(part: int) -> Progress:
@@ -91,16 +96,36 @@ class Generators:
 
             return tell
 
-        await self._together([each.drained(told(part)) for part, each in enumerate(self.all)])
+        waiting = {
+            asyncio.create_task(self._named(n, each.drained(told(n - 1)))): each
+            for n, each in enumerate(self.all, 1)
+        }
+        pending = set(waiting)
+        try:
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    try:
+                        task.result()
+                    except PartLost as error:
+                        if losing is None or len(self._left) == 1:
+                            raise
+                        self.lost.append(waiting[task])
+                        losing(str(error))
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def finish(self, arrivals: Sequence[Path] = ()) -> None:
         """Let all close their connections, and put their samples together. Raises TrialFailed."""
-        await self._together([each.finish(arrivals) for each in self.all])
+        await self._together([each.finish(arrivals) for each in self._left])
         if len(self.all) == 1:
             return
         assert self._path is not None
+        parts = [part for part, each in enumerate(self.all) if each not in self.lost]
         try:
-            await asyncio.to_thread(merging.merge, self._path, len(self.all))
+            await asyncio.to_thread(merging.merge, self._path, parts)
         except (OSError, ValueError, merging.Unlike) as error:
             raise TrialFailed(f"the generators' parts do not fit together: {error}") from None
 
@@ -108,6 +133,10 @@ class Generators:
         """Remove what each has left by itself."""
         if self._path is not None and len(self.all) > 1:
             merging.forget(self._path, len(self.all))
+
+    @property
+    def _left(self) -> list[Load]:
+        return [each for each in self.all if each not in self.lost]
 
     async def _together(self, waiting: Sequence[Awaitable[T]]) -> list[T]:
         """What all return; the first failure ends the waiting for the others."""
@@ -125,4 +154,4 @@ class Generators:
         except TrialFailed as error:
             if len(self.all) == 1:
                 raise
-            raise TrialFailed(f"generator {number} of {len(self.all)}: {error}") from None
+            raise type(error)(f"generator {number} of {len(self.all)}: {error}") from None

@@ -30,6 +30,10 @@ class TrialFailed(Exception):
     """A trial that left no samples, and why."""
 
 
+class PartLost(TrialFailed):
+    """A generator that has gone with its machine: what others have of the trial may be kept."""
+
+
 class Load(ABC):
     """A generator, wherever it runs; `open`, `send`, `drained`, `finish`, `end` in this order."""
 

@@ -29,13 +29,13 @@ class Unlike(Exception):
     """Parts that are not of one trial, and in what."""
 
 
-def merge(path: Path, parts: int) -> None:
-    """Make one trial's files of those of its parts.
+def merge(path: Path, parts: Sequence[int]) -> None:
+    """Make one trial's files of those of its parts, or of what is left of them, by number.
 
     Raises OSError or ValueError where a part cannot be read, and Unlike.
     """
-    files = [part_path(path, part) for part in range(parts)]
-    whole = merged([read_samples(file) for file in files])
+    files = [part_path(path, part) for part in parts]
+    whole = merged([read_samples(file) for file in files], parts)
     seen = [found for file in files if (found := read_sightings(sightings_path(file)))]
     if seen:
         write_sightings(sightings_path(path), merged_sightings(seen))
@@ -51,14 +51,14 @@ def forget(path: Path, parts: int) -> None:
             left.unlink(missing_ok=True)
 
 
-def merged(parts: Sequence[Samples]) -> Samples:
-    """One trial of its parts, in their order; rows are sorted when they are written. Raises
-    Unlike."""
+def merged(parts: Sequence[Samples], numbers: Sequence[int]) -> Samples:
+    """One trial of the parts that have these numbers, in their order; rows are sorted when they are
+    written. Raises Unlike."""
     metas = [part.meta for part in parts]
     for key in SAME:
         if len({repr(meta.get(key)) for meta in metas}) > 1:
             raise Unlike(f"parts differ in {key}: {[meta.get(key) for meta in metas]}")
-    if [meta["part"] for meta in metas] != list(range(metas[0]["parts"])):
+    if [meta["part"] for meta in metas] != list(numbers):
         raise Unlike(f"parts {[meta['part'] for meta in metas]} of {metas[0]['parts']}")
     meta = {
         **metas[0],

@@ -292,9 +292,12 @@ class OneTrial:
         self._journal.event("trial_started", str(began), self._trial)
         window = self._window(began)
         looking = [asyncio.create_task(each.watch(began, *window)) for each in eyes]
+        stopped = False
         breaking = [] if fault is None else [asyncio.create_task(fault.happen(began))]
 
         def stop() -> None:
+            nonlocal stopped
+            stopped = True
             at = time.monotonic_ns() + STOP_DELAY_NS
             self._journal.event("trial_stopped", str(at), self._trial)
             generators.stop(at)
@@ -303,12 +306,19 @@ class OneTrial:
             for task in breaking:
                 task.cancel()
 
+        def lose(words: str) -> None:
+            self._journal.event("worker_lost", words, self._trial)
+            if not stopped:
+                stop()
+
         self._setting.brake.stop = stop
         tasks = [*looking, *breaking]
+        # What was sent by a producer that is lost is not known, and so no message's fate.
+        losing = None if self._plan.scenario.operation == "ingest" else lose
         try:
-            await generators.drained(self._setting.watch.trial_progress)
+            await generators.drained(self._setting.watch.trial_progress, losing)
             self._setting.brake.stop = lambda: None
-            await asyncio.gather(*tasks, return_exceptions=self._setting.brake.pulled)
+            await asyncio.gather(*tasks, return_exceptions=stopped)
         finally:
             for task in tasks:
                 task.cancel()

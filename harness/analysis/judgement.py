@@ -27,7 +27,7 @@ def judge(
     events = [e for e in run.events if e["cell"] == info["id"]]
     reasons = [
         Reason(code, f"trial {event['trial']}: {event['detail']}")
-        for code in (Code.TRIAL_FAILED, Code.SERVER_DIED)
+        for code in (Code.TRIAL_FAILED, Code.WORKER_LOST, Code.SERVER_DIED)
         for event in events
         if event["kind"] == code.value
     ]
@@ -50,12 +50,15 @@ def judge(
     faulty = scenario.get("fault") is not None
     reasons += _failure_reasons(scenario, info, trials, counts)
     given = info["style"] in run.info.get("targets", {})
+    # Half of a trial is not what was asked for, and is not said to be.
+    halves = {event["trial"] for event in events if event["kind"] == Code.WORKER_LOST.value}
+    whole = [trial for trial in trials if trial.number not in halves]
     reasons += [
         Reason(Code.IMPLAUSIBLE, f"trial {trial.number}: {words}")
-        for trial in trials
+        for trial in whole
         for words in impossible(info, trial, info["has_server"] and not given)
     ]
-    spoilt = _generator_reasons(info, trials, info["has_server"] or given)
+    spoilt = _generator_reasons(info, whole, info["has_server"] or given)
     reasons += spoilt
     reasons += _floor_reasons(trials)
     reasons += [

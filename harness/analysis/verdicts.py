@@ -31,6 +31,7 @@ class Code(StrEnum):
     IMPLAUSIBLE = "implausible"
     RATE_NOT_REACHED = "rate_not_reached"
     TRIAL_FAILED = "trial_failed"
+    WORKER_LOST = "worker_lost"
     SERVER_DIED = "server_died"
     REJECTED = "rejected"
     DISCONNECTED = "disconnected"
@@ -99,6 +100,10 @@ RULES: dict[Code, tuple[Status, str]] = {
     Code.TRIAL_FAILED: (
         Status.FAILED,
         "mend what the reason names (an address, a login, a topic); the run's logs/ have the rest",
+    ),
+    Code.WORKER_LOST: (
+        Status.FAILED,
+        "see why it went, and run it again: what is here was sent by the others, until then",
     ),
     Code.SERVER_DIED: (Status.FAILED, "see the run's logs/"),
     Code.REJECTED: (

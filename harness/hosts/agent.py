@@ -88,12 +88,12 @@ class Worker:
 
     async def leave(self, why: str) -> None:
         """Say good-bye to the run, where there is one, and end what was started for it."""
-        await self._end_all()
         if self._in_run and await self._line.call(Message("bye", {"why": why})):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEAVE_LIMIT_S):
                     while (await self._line.hear()).kind != "left":
                         pass
+        await self._end_all()
 
     async def _find(self) -> None:
         self._in_run, since = False, time.monotonic()

@@ -20,7 +20,7 @@ from harness.hosts.parcel import joined, pack
 from harness.journal import Notes
 from harness.load.consumption import shifted
 from harness.load.messages import TrialSpec
-from harness.load_process import Load, TrialFailed
+from harness.load_process import Load, PartLost, TrialFailed
 
 QUESTIONS = 40
 """By which a clock is measured."""
@@ -83,7 +83,7 @@ class Member:
 
     async def _exchange(self) -> Exchange:
         if self.lost:
-            raise TrialFailed(self.lost)
+            raise PartLost(self.lost)
         number = next(self._numbers)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         asked = time.monotonic_ns()
@@ -123,9 +123,9 @@ class Member:
         self.lost = f"{self.name} was lost: {why}"
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(TrialFailed(self.lost))
+                answer.set_exception(PartLost(self.lost))
         for load in self._loads.values():
-            load.lose(TrialFailed(self.lost))
+            load.lose(PartLost(self.lost))
 
 
 class RemoteLoad(Load):
@@ -213,7 +213,7 @@ class RemoteLoad(Load):
     async def told_of(self, kind: str) -> Message:
         """The next message of a kind. Raises TrialFailed when the worker is lost."""
         if self.member.lost:
-            raise TrialFailed(self.member.lost)
+            raise PartLost(self.member.lost)
         heard = await self.told[kind].get()
         if isinstance(heard, TrialFailed):
             raise heard

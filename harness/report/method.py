@@ -72,6 +72,7 @@ WHEN: Mapping[Code, str] = {
         f" asks for, or over {_share(instrument.SHORT)} of those that were due were not sent within"
         " the window"
     ),
+    Code.WORKER_LOST: "a worker on another machine died, hung or left in a trial",
     Code.TRIAL_FAILED: "a trial could not be run to its end",
     Code.SERVER_DIED: "the server ended in the middle of a trial",
     Code.REJECTED: "the service, or the broker, refused orders",

@@ -150,6 +150,15 @@ def figures(lines: Sequence[Mapping[str, Any]], milestone: str) -> list[Mapping[
     return [row for row in told if row["milestone"] == milestone]
 
 
+def until_figures(process: "subprocess.Popen[str]", count: int) -> list[dict[str, Any]]:
+    """What a run says until figures were told so often."""
+    assert process.stdout is not None
+    said: list[dict[str, Any]] = []
+    while len(figures(said, "done")) < count:
+        said.append(json.loads(process.stdout.readline()))
+    return said
+
+
 def assert_the_plan_was_sent(out: Path, seconds: float) -> Samples:
     """Every operation of the plan once, at its instant, whoever had it."""
     assert_planned(out, samples := only_samples(out), seconds)
@@ -211,10 +220,7 @@ def test_a_stop_in_mid_run_leaves_the_plan_up_to_it(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with distributed((), ()) as case:
         process = case.run(scenario(tmp_path, CONSTANT, seconds=600.0), "--out", str(out))
-        assert process.stdout is not None
-        before: list[dict[str, Any]] = []
-        while len(figures(before, "done")) < 4:
-            before.append(json.loads(process.stdout.readline()))
+        before = until_figures(process, 4)
         say(process, "stop")
         code, after, err = done(process)
         lines = before + after
@@ -283,29 +289,35 @@ def test_a_worker_that_goes_is_named_and_another_takes_its_place(
 ) -> None:
     """Issue 8.4: what it had was lost with it, and is not passed over in silence."""
     out = tmp_path / "run"
-    path = scenario(tmp_path, CONSTANT, seconds=3.0)
+    path = scenario(tmp_path, CONSTANT, seconds=12.0)
     with distributed((), ()) as case:
         process = case.run(path, "--repeats", "2", "--out", str(out))
+        before = until_figures(process, 4)
+        case.workers[1].send_signal(number)
 
-        async def disturb() -> None:
-            await until("both send", lambda: len(case.generators()) == 2)
-            case.workers[1].send_signal(number)
-            if number is signal.SIGKILL:
-                await until("its generator is gone", lambda: len(case.generators()) < 2)
+        async def gone() -> None:
+            await until("its generator is gone", lambda: len(case.generators()) < 2)
 
-        run(disturb())
+        if number is signal.SIGKILL:
+            run(gone())
         case.worker()
-        code, lines, err = done(process)
+        code, after, err = done(process)
     assert code == 1, err
     (cell,) = summary(out)["cells"]
-    (failed,) = [r for r in cell["verdict"]["reasons"] if r["code"] == "trial_failed"]
+    (lost,) = [r for r in cell["verdict"]["reasons"] if r["code"] == "worker_lost"]
     pid = case.workers[1].pid
-    assert re.search(rf"worker [12] \(.*, pid {pid}\) was lost: {why}", failed["detail"])
-    assert any(f"pid {pid}" in line.get("words", "") for line in lines)
-    # The other trial is whole.
-    samples = only_samples(out)
-    assert samples.planned.tolist() == plan_of(out, samples, 3.4)
-    assert cell["counts"]["planned"] == int(samples.measured.sum())
+    assert re.search(rf"worker [12] \(.*, pid {pid}\) was lost: {why}", lost["detail"])
+    assert any(f"pid {pid}" in line.get("words", "") for line in before + after)
+    partial, whole = (read_samples(p) for paths in open_run(out).trials.values() for p in paths)
+    # Of the first trial there is what the other one sent, up to a stop.
+    (at,) = [int(e["detail"]) for e in open_run(out).events if e["kind"] == "trial_stopped"]
+    (part,) = set(partial.numbers % 2)
+    own = plan_of(out, partial, 12.4)[part::2]
+    assert partial.planned.tolist() == [each for each in own if each < at]
+    # The second one is whole.
+    assert whole.planned.tolist() == plan_of(out, whole, 12.4)
+    assert cell["counts"]["planned"] == int(partial.measured.sum() + whole.measured.sum())
+    assert balanced(summary(out))
     assert not marked(case.mark)
 
 

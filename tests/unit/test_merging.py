@@ -97,7 +97,7 @@ def test_the_parts_of_a_trial_are_the_trial(tmp_path: Path, planned: list[int], 
     path = tmp_path / "1.parquet"
     for part, each in enumerate(dealt(whole, parts)):
         results.write_samples(results.part_path(path, part), each)
-    merge(path, parts)
+    merge(path, range(parts))
     read = results.read_samples(path)
     assert read.seq is not None
     assert read.seq.tolist() == list(range(len(whole)))
@@ -110,7 +110,7 @@ def test_the_parts_of_a_trial_are_the_trial(tmp_path: Path, planned: list[int], 
 
 def test_notes_that_only_one_part_has_are_nothing_in_the_others() -> None:
     first, second = dealt(samples([1, 2, 3]), 2)
-    both = merged([replace(first, notes={"polls": np.array([4, 5], np.int32)}), second])
+    both = merged([replace(first, notes={"polls": np.array([4, 5], np.int32)}), second], range(2))
     assert both.notes["polls"].tolist() == [4, 5, 0]
     assert both.notes["polls"].dtype == np.int32
 
@@ -118,7 +118,7 @@ def test_notes_that_only_one_part_has_are_nothing_in_the_others() -> None:
 def test_what_is_known_of_the_parts_is_known_of_the_trial() -> None:
     first, second = dealt(samples([1, 2, 3], producer=7, keys=4, acknowledges=True), 2)
     second = replace(second, meta={**second.meta, "producer": 8})
-    meta = merged([first, second]).meta
+    meta = merged([first, second], range(2)).meta
     assert meta["part"] is None
     assert meta["parts"] == 2
     assert meta["producers"] == [7, 8]
@@ -155,14 +155,14 @@ def test_parts_that_are_not_of_one_trial_are_not_put_together(
 ) -> None:
     first, second = dealt(samples([1, 2, 3]), 2)
     with pytest.raises(Unlike, match=said):
-        merged([first, replace(second, meta={**second.meta, **change})])
+        merged([first, replace(second, meta={**second.meta, **change})], range(2))
 
 
 def test_a_part_that_is_missing_is_not_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "1.parquet"
     results.write_samples(results.part_path(path, 0), dealt(samples([1, 2, 3]), 2)[0])
     with pytest.raises(OSError, match="part-1"):
-        merge(path, 2)
+        merge(path, range(2))
     assert not path.exists()
     forget(path, 2)
     assert list(tmp_path.iterdir()) == []
@@ -182,7 +182,7 @@ def test_sightings_and_arrivals_are_put_together_too(tmp_path: Path) -> None:
     results.write_arrivals(
         results.arrivals_path(results.part_path(path, 0)), arrivals([(7, 0, 9), (7, 1, 8)])
     )
-    merge(path, 2)
+    merge(path, range(2))
     sightings = results.read_sightings(results.sightings_path(path))
     assert sightings is not None
     assert sightings.seen.tolist() == [29, 30, 49, 50]
@@ -203,7 +203,7 @@ def closed_loop() -> Samples:
     """Two parts of a closed loop, of which one was slower: 0, 2, 4, 6 and 1, 3."""
     fast = samples([10, 20, 30, 40], Share(0, 2))
     slow = samples([15, 36], Share(1, 2))
-    return merged([fast, slow])
+    return merged([fast, slow], range(2))
 
 
 def test_a_closed_loop_keeps_the_numbers_that_its_parts_gave(tmp_path: Path) -> None:
