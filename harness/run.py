@@ -28,13 +28,12 @@ from harness.rig.authority import make_authority
 from harness.rig.awake import awake
 from harness.rig.parts import Parts, start_parts
 from harness.rig.placement import Placement, this_machine
+from harness.rig.ports import LOOPBACK
 from harness.rig.process import Rig, RigError
 from harness.rig.tree import OWN, Tree
 from harness.scenario import BadInput
 from harness.trial import OneTrial, Setting, Watcher, read_result
 from harness.trials import trials_of
-
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,7 @@ def execute(
     orders: int | None = None,
     wanted: Wanted | None = None,
     beside: Sequence[str] = (),
+    host: str = LOOPBACK,
 ) -> bool:
     """Run all trials of a plan for each side; returns whether the run was complete.
 
@@ -68,7 +68,7 @@ def execute(
     which `{"event": "stop"}` comes, which ends it after what was sent has been answered, and whose
     end does as a signal does. `wanted`: the workers that run the generators; raises RigError, with
     nothing written, where they do not come. `beside` names what other runs measure on this machine
-    meanwhile.
+    meanwhile. `host`: see Setting.
     """
     return asyncio.run(
         _execute(
@@ -83,6 +83,7 @@ def execute(
             orders,
             wanted,
             beside,
+            host,
         )
     )
 
@@ -99,6 +100,7 @@ async def _execute(
     orders: int | None,
     wanted: Wanted | None,
     beside: Sequence[str],
+    host: str,
 ) -> bool:
     loop = asyncio.get_running_loop()
     running = asyncio.current_task()
@@ -138,7 +140,6 @@ async def _execute(
             ]
             private = Path(stack.enter_context(TemporaryDirectory(prefix="orderbench-")))
             encrypts = any(cell.condition.tls for cell in plan.cells)
-            host = wanted.host if wanted is not None else LOOPBACK
             certificates = make_authority(private, host) if encrypts else None
             needed = {part: n for part, n in plan.parts.items() if part not in targets}
             fast = plan.scenario.broker.boot == "fast"

@@ -28,6 +28,7 @@ from harness.plan import IDLE_S, Plan, Trial
 from harness.rig.authority import Certificates
 from harness.rig.parts import BROKERS, Parts, numbered, variable
 from harness.rig.placement import Placement
+from harness.rig.ports import LOOPBACK
 from harness.rig.process import Process, Rig
 from harness.rig.server import (
     Server,
@@ -90,8 +91,9 @@ class Setting:
     brake: Brake
     crew: Crew | None = None
     """Who runs the generators, where that is not this machine."""
-    host: str = "127.0.0.1"
-    """By which generators reach this machine."""
+    host: str = LOOPBACK
+    """The IPv4 address by which generators reach what is started here, those on other machines
+    too: all that they connect to listens there, and nowhere else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,8 @@ class OneTrial:
             remember="nothing" if behind else condition.remember,
             certificate=None if behind else certificate,
             key=None if behind else key,
+            # Nothing gets past a gateway.
+            host=LOOPBACK if behind else setting.host,
         )
         cpus = setting.placement.server
         server = await start_server(self._rig, serving, cpus)
@@ -190,12 +194,11 @@ class OneTrial:
             pids["gateway"] = gateway.process.pid
             address = gateway.address
         if condition.cut_idle_s:
-            relay = await start_relay(
-                self._rig, authority_of(address), condition.cut_idle_s, cpus, setting.host
-            )
+            upstream = authority_of(address)
+            relay = await start_relay(self._rig, upstream, condition.cut_idle_s, cpus, setting.host)
             stack.push_async_callback(self._end_relay, relay)
             pids["relay"] = relay.process.pid
-            address = address.removesuffix(authority_of(address)) + relay.address
+            address = address.removesuffix(upstream) + relay.address
         return _Served(address, pids)
 
     async def _serve_at_broker(self, stack: contextlib.AsyncExitStack) -> _Served:

@@ -33,6 +33,7 @@ from servers.http import KEEP_ALIVE_S, Web, body_of, listen
 from servers.lines import GcPauses, add_bind, bind_of, end_wanted, run, say, say_ready
 
 REPLAYED = "Idempotent-Replayed"
+FORWARDED_FOR = "x-forwarded-for"
 CONNECTIONS_LIMIT = 4096
 ANSWER_LIMIT_S = 60.0
 CONNECT_LIMIT_S = 5.0
@@ -53,7 +54,7 @@ _HOP_BY_HOP = {
     "upgrade",
 }
 """RFC 9110, section 7.6.1."""
-_NOT_PASSED_ON = {*_HOP_BY_HOP, "content-length", "content-encoding", "expect"}
+_NOT_PASSED_ON = {*_HOP_BY_HOP, "content-length", "content-encoding", "expect", FORWARDED_FOR}
 """The body is passed on unpacked: packed, a repeat's could differ. The client's Host is passed on,
 so that what the service says of itself leads here."""
 _NOT_PASSED_BACK = {*_HOP_BY_HOP, "content-length", "date", "server"}
@@ -206,6 +207,8 @@ def _passed_on(request: Request) -> CIMultiDict[str]:
         (name, value) for name, value in request.headers.items() if name not in left_out
     )
     headers.add("via", "1.1 orderbench")
+    if request.client is not None:
+        headers.add(FORWARDED_FOR, request.client.host)
     return headers
 
 

@@ -182,6 +182,8 @@ async def listen(
         log_level="warning",
         access_log=False,
         lifespan="off",
+        # Who stands behind the gateway, which is on this machine.
+        forwarded_allow_ips="127.0.0.1",
         timeout_keep_alive=KEEP_ALIVE_S,
         # Event streams have no end of their own.
         timeout_graceful_shutdown=1,

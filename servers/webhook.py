@@ -48,12 +48,23 @@ _URL = re.compile(
 )
 
 
+def reachable_for(caller: str) -> Sequence[Network]:
+    """Where the callbacks may go that are asked for from an address: there; from loopback, anywhere
+    on it. Raises Refusal where it is no address."""
+    try:
+        network = ipaddress.ip_network(ipaddress.ip_address(caller))
+    except ValueError:
+        raise Refusal("bad_callback", f"nobody can be called back at {caller!r}") from None
+    return LOOPBACK if network.is_loopback else (network,)
+
+
 def callback_url(text: str, allowed: Sequence[Network] = LOOPBACK) -> URL:
     """The address of a callback, which holds what is connected to: an address of `allowed`, so that
     no name is ever looked up. Raises Refusal.
 
     This is against server-side request forgery: without it, whoever may place orders could let the
-    server call what only the server can reach.
+    server call what only the server can reach. Behind a gateway, who asks is known by its word
+    (X-Forwarded-For), which is believed on loopback alone.
     """
     form = _URL.fullmatch(text) if len(text) <= URL_LIMIT else None
     if form is None or not 0 < int(form["port"]) < 65536:
@@ -105,13 +116,6 @@ class Outbox:
         await self._session.close()
 
 
-def reachable_by(request: Request) -> Sequence[Network]:
-    """Where who asks may be called back: on loopback, or at the address that is asked from."""
-    assert request.client is not None
-    peer = ipaddress.ip_address(request.client.host)
-    return LOOPBACK if peer.is_loopback else (ipaddress.ip_network(peer),)
-
-
 def app(desk: Desk, bind: Bind, callbacks: Callbacks) -> FastAPI:
     """The web application over the order service."""
     web = Web(bind)
@@ -121,7 +125,8 @@ def app(desk: Desk, bind: Bind, callbacks: Callbacks) -> FastAPI:
         if _ID.fullmatch(receiver_id) is None:
             raise Refusal("malformed", "a callback's id is 1 to 64 letters, digits and hyphens")
         url, secret = _registration(await body_of(request))
-        callbacks.register(receiver_id, callback_url(url, reachable_by(request)), secret.encode())
+        allowed = reachable_for(request.client.host if request.client else "")
+        callbacks.register(receiver_id, callback_url(url, allowed), secret.encode())
         return Response(status_code=204)
 
     async def place(request: Request) -> Response:
@@ -181,7 +186,7 @@ def _registration(body: bytes) -> tuple[str, str]:
 
 
 async def start(desk: Desk, bind: Bind) -> Listening:
-    """Serve. Callbacks go to where orders come from only."""
+    """Serve. Callbacks go to who asks for them, and to nobody else."""
     outbox = Outbox()
     callbacks = Callbacks(outbox.post)
     listening = await listen(app(desk, bind, callbacks), bind)

@@ -23,6 +23,7 @@ from harness.cli.resuming import given_options, prepare_resumed
 from harness.gate import Gate
 from harness.plan import Plan, make_plan
 from harness.rig.parts import BROKERS, address_problems
+from harness.rig.ports import LOOPBACK
 from harness.rig.process import RigError
 from harness.scenario import BadInput, load_scenario
 
@@ -191,6 +192,7 @@ def main(options: argparse.Namespace) -> int:
     with sides_of(options.interleave, task.folders) as sides:
         for folder in task.folders:
             make(folder)
+        workers = wanted(options)
         try:
             complete = execute(
                 plan,
@@ -202,7 +204,8 @@ def main(options: argparse.Namespace) -> int:
                 given_addresses(options),
                 resume=options.resume is not None,
                 orders=sys.stdin.fileno() if options.lines else None,
-                wanted=wanted(options),
+                wanted=workers,
+                host=LOOPBACK if workers is None else workers.host,
                 beside=options.beside,
             )
         except RigError as error:

@@ -21,14 +21,15 @@ class Certificates:
     """The server's private key, which its owner alone may read."""
 
 
-def make_authority(folder: Path, *hosts: str) -> Certificates:
-    """Write a new authority's certificate, and one for NAMES and `hosts` with its key, to `folder`.
+def make_authority(folder: Path, host: str = NAMES[1]) -> Certificates:
+    """Write a new authority's certificate, and one for NAMES and `host`, with its key, to
+    `folder`.
 
     The authority's own key is written nowhere. Raises OSError when a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA()
-    server = authority.issue_cert(*dict.fromkeys((*NAMES, *hosts)))
+    server = authority.issue_cert(*dict.fromkeys((*NAMES, host)))
     made = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
     made.ca.write_bytes(authority.cert_pem.bytes())
     made.certificate.write_bytes(b"".join(blob.bytes() for blob in server.cert_chain_pems))

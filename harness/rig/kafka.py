@@ -17,6 +17,7 @@ from harness.rig.broker import Source
 from harness.rig.kafka_config import FAST_JVM, LOGGING, VENDOR_JVM, properties_of
 from harness.rig.kafka_source import classpath, find_kafka, kafka_command, obtain_kafka
 from harness.rig.kafka_wire import WireError, could_place, metadata
+from harness.rig.ports import LOOPBACK
 from harness.rig.process import Process, Rig, RigError
 
 __all__ = ["Kafka", "find_kafka", "kafka_command", "obtain_kafka", "start_kafka"]
@@ -25,7 +26,6 @@ READY_LIMIT_S = 60.0
 ASK_AGAIN_S = 0.02
 LEADER_LIMIT_S = 10.0
 PORTS_ATTEMPTS = 5
-HOST = "127.0.0.1"
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ async def start_kafka(
     fast: bool = False,
     data: Path | None = None,
     properties: Mapping[str, str] | None = None,
-    host: str = HOST,
+    host: str = LOOPBACK,
 ) -> "Kafka":
     """Start a cluster of a source that was obtained, and wait until all of its nodes take part.
 
@@ -177,7 +177,7 @@ class Kafka:
         return any(
             not _is_free(host, port)
             for n in self._nodes
-            for host, port in ((n.address, n.port), (HOST, n.controller_port))
+            for host, port in ((n.address, n.port), (LOOPBACK, n.controller_port))
         )
 
     def _node(self, name: str) -> _Node:
@@ -220,13 +220,13 @@ class Kafka:
         }
 
     def _properties(self, node: _Node) -> dict[str, str]:
-        voters = ",".join(f"{n.number}@{HOST}:{n.controller_port}" for n in self._nodes)
+        voters = ",".join(f"{n.number}@{LOOPBACK}:{n.controller_port}" for n in self._nodes)
         own = f"PLAINTEXT://{node.host}"
         return {
             **self.settings["properties"],
             "node.id": str(node.number),
             "controller.quorum.voters": voters,
-            "listeners": f"{own},CONTROLLER://{HOST}:{node.controller_port}",
+            "listeners": f"{own},CONTROLLER://{LOOPBACK}:{node.controller_port}",
             "advertised.listeners": own,
             "log.dirs": str(node.folder / "log"),
         }
@@ -284,7 +284,7 @@ def _placed(
 ) -> Kafka:
     """A cluster with a folder and ports, not started yet. Raises RigError."""
     try:
-        ports, controllers = _free_ports(host, count), _free_ports(HOST, count)
+        ports, controllers = _free_ports(host, count), _free_ports(LOOPBACK, count)
         folder = Path(tempfile.mkdtemp(prefix="orderbench-kafka-", dir=data)).resolve()
     except OSError as error:
         raise RigError(f"kafka: there is no place for its data ({error})") from None

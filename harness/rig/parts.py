@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from harness.redaction import redacted
 from harness.rig.broker import Broker, Source, Unavailable
 from harness.rig.obtain import find, obtained
+from harness.rig.ports import LOOPBACK
 from harness.rig.process import Rig, RigError
 
 PARTS = ("kafka", "rabbitmq", "redis", "postgres")
@@ -136,7 +137,7 @@ async def start(
     address: str | None = None,
     fast: bool = False,
     data: Path | None = None,
-    host: str = "127.0.0.1",
+    host: str = LOOPBACK,
 ) -> Part:
     """A part that is ready, installed first where that is needed. Raises Unavailable, RigError.
 
@@ -185,7 +186,7 @@ async def start_parts(
     say: Callable[[str], None] = lambda _: None,
     fast: bool = False,
     data: Path | None = None,
-    host: str = "127.0.0.1",
+    host: str = LOOPBACK,
 ) -> Parts:
     """All parts of `wanted` (name -> nodes), started side by side. One that cannot be had is
     `missing`, with its reason; `say` is told what goes on. `fast`, `data`, `host`: see

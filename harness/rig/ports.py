@@ -1,6 +1,8 @@
-"""Ports of 127.0.0.1 for parts that must be told theirs."""
+"""Ports of loopback for parts that must be told theirs."""
 
 import socket
+
+LOOPBACK = "127.0.0.1"
 
 
 class Ports:
@@ -17,7 +19,7 @@ class Ports:
         held = socket.socket()
         self._held.append(held)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", 0))
+        held.bind((LOOPBACK, 0))
         return int(held.getsockname()[1])
 
     def close(self) -> None:

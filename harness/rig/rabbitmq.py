@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.rig import debian
 from harness.rig.broker import Source
-from harness.rig.ports import Ports
+from harness.rig.ports import LOOPBACK, Ports
 from harness.rig.process import Process, Rig, RigError
 from harness.rig.rabbitmq_source import PART, find_rabbitmq, needed_plugins, obtain_rabbitmq
 from harness.rig.waiting import POLL_S, READY_LIMIT_S, answer, until_ready
@@ -26,7 +26,6 @@ from harness.rig.waiting import POLL_S, READY_LIMIT_S, answer, until_ready
 __all__ = ["RabbitMQ", "find_rabbitmq", "obtain_rabbitmq", "start_rabbitmq"]
 
 ASK_LIMIT_S = 20.0
-LOOPBACK = "127.0.0.1"
 USER = "orderbench"
 _RUNNING = (
     "lists:sort([N || N <- [node() | nodes()], rpc:call(N, rabbit, is_running, []) =:= true])"

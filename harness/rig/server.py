@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.rig.ports import LOOPBACK
 from harness.rig.process import Process, Rig, RigError
 
 READY_LIMIT_S = 30.0
@@ -43,7 +44,7 @@ class Serving:
     """Where spans go: a file or an OTLP address."""
     certificate: Path | None = None
     key: Path | None = None
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
     port: int = 0
     store: str = "memory"
     namespace: str = ""
@@ -144,7 +145,7 @@ async def start_gateway(
     cpus: tuple[int, ...] | None = None,
     certificate: Path | None = None,
     key: Path | None = None,
-    host: str = "127.0.0.1",
+    host: str = LOOPBACK,
 ) -> Server:
     """Start the HTTP gateway that remembers answers (P1) in front of a server that does not
     encrypt; with `certificate` the gateway does. Raises RigError."""
@@ -159,7 +160,7 @@ async def start_relay(
     upstream: str,
     idle_s: float,
     cpus: tuple[int, ...] | None = None,
-    host: str = "127.0.0.1",
+    host: str = LOOPBACK,
 ) -> Server:
     """Start the relay that cuts idle connections in front of host:port. Raises RigError."""
     words = ["harness.rig.relay", "--host", host, "--to", upstream, "--idle-s", str(idle_s)]

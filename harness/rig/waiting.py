@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from harness.rig.ports import LOOPBACK
 from harness.rig.process import Process, Rig, RigError
 
 POLL_S = 0.05
@@ -30,7 +31,7 @@ async def until_ready(
         ) from None
 
 
-async def answer(port: int, request: bytes, size: int, host: str = "127.0.0.1") -> bytes:
+async def answer(port: int, request: bytes, size: int, host: str = LOOPBACK) -> bytes:
     """The first bytes that a port answers to a request; none if nobody answers."""
     try:
         reader, writer = await asyncio.open_connection(host, port)

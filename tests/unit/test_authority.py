@@ -71,6 +71,15 @@ def test_another_name_is_refused(run: Run, made: Certificates) -> None:
         run(exchange(made, trusting, "127.0.0.1", "example.test"))
 
 
+def test_the_address_that_other_machines_use_is_named(run: Run, tmp_path: Path) -> None:
+    made = make_authority(tmp_path, "10.1.2.3")
+    trusting = ssl.create_default_context(cafile=str(made.ca))
+    for name in ("10.1.2.3", "127.0.0.1"):
+        assert run(exchange(made, trusting, "127.0.0.1", name)) == b"ORDER\n"
+    with pytest.raises(ssl.SSLCertVerificationError):
+        run(exchange(made, trusting, "127.0.0.1", "10.1.2.4"))
+
+
 def test_another_runs_authority_is_refused(run: Run, made: Certificates, tmp_path: Path) -> None:
     other = make_authority(tmp_path)
     with pytest.raises(ssl.SSLCertVerificationError):

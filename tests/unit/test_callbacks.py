@@ -30,7 +30,7 @@ from servers.callbacks import (
     Receiver,
     Undelivered,
 )
-from servers.webhook import callback_url
+from servers.webhook import callback_url, reachable_for
 from tests.support import ListSink, Run, until
 
 ADDRESS = URL("http://127.0.0.1:9/")
@@ -473,6 +473,33 @@ def test_a_server_may_allow_other_networks() -> None:
     for text in ("http://10.2.0.1:80/", "http://127.0.0.1:80/", "http://localhost:80/"):
         with pytest.raises(Refusal):
             callback_url(text, allowed)
+
+
+@pytest.mark.parametrize(
+    ("caller", "may", "may_not"),
+    [
+        ("127.0.0.1", ["127.0.0.1", "127.9.9.9", "localhost", "[::1]"], ["10.1.2.3", "0.0.0.0"]),
+        ("::1", ["127.0.0.1", "[::1]"], ["[::2]"]),
+        ("10.1.2.3", ["10.1.2.3", "[::ffff:10.1.2.3]"], ["10.1.2.4", "127.0.0.1", "localhost"]),
+        ("fd00::1", ["[fd00::1]"], ["[fd00::2]", "[::1]", "10.1.2.3"]),
+    ],
+)
+def test_who_asks_is_called_back_and_nobody_else(
+    caller: str, may: list[str], may_not: list[str]
+) -> None:
+    allowed = reachable_for(caller)
+    for host in may:
+        assert callback_url(f"http://{host}:80/", allowed).port == 80
+    for host in may_not:
+        with pytest.raises(Refusal, match="not allowed"):
+            callback_url(f"http://{host}:80/", allowed)
+
+
+@pytest.mark.parametrize("caller", ["", "client.view", "10.0.0.0/8", "10.1.2.3, 127.0.0.1"])
+def test_who_has_no_address_is_not_called_back(caller: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        reachable_for(caller)
+    assert caught.value.problem.code == "bad_callback"
 
 
 def callback(

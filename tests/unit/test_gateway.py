@@ -91,6 +91,7 @@ def test_headers_go_through_and_those_of_a_connection_do_not(run: Run) -> None:
                     TRACEPARENT: "00-1",
                     "X-Callback": "c-1",
                     "Content-Type": "application/x-protobuf",
+                    "X-Forwarded-For": "10.1.2.3",
                     "TE": "trailers",
                     "X-Of-Connection": "1",
                     "Connection": "X-Of-Connection",
@@ -107,6 +108,7 @@ def test_headers_go_through_and_those_of_a_connection_do_not(run: Run) -> None:
             assert asked.headers["Content-Type"] == "application/x-protobuf"
             assert asked.headers["Host"] == "client.view"
             assert "orderbench" in asked.headers["Via"]
+            assert asked.headers.getall("X-Forwarded-For") == ["127.0.0.1"]
             assert not {"TE", "X-Of-Connection"} & set(asked.headers)
 
     run(case())
