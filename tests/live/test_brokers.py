@@ -181,7 +181,7 @@ def kept_in(folder: Path) -> Ledger:
     samples, arrivals = read_samples(path), read_arrivals(arrivals_path(path))
     assert arrivals is not None
     meta = samples.meta
-    return made_up(samples, arrivals, meta["producer"], meta["keys"], meta["acknowledges"])
+    return made_up(samples, arrivals, [meta["producer"]], meta["keys"], meta["acknowledges"])
 
 
 NAMES = {
