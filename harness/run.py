@@ -290,6 +290,11 @@ def _lacking(setting: Setting, cell: Cell) -> str:
     """Why what a cell needs beside its service is not there; empty if all is."""
     if cell.variant.style in setting.targets:
         return ""
+    if setting.crew is not None and cell.condition.cut_idle_s and cell.variant.style == "webhook":
+        return (
+            "webhook: a service behind a relay does not see who asks to be called back, and calls"
+            " nobody on another machine; run it without workers"
+        )
     missing = setting.parts.missing
     return "; ".join(str(missing[part]) for part in cell.parts if part in missing)
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.trial import SPEC
 from harness.generators import Generators
 from harness.load.messages import TrialSpec
-from harness.load_process import LoadProcess, Progress, TrialFailed
+from harness.load_process import LoadProcess, PartLost, Progress, TrialFailed
 from harness.results import part_path
 from tests.support import Run
 
@@ -20,8 +20,12 @@ from tests.support import Run
 class FakeProcess:
     """A generator that does what its part is told to."""
 
-    def __init__(self, fails_at: str = "", waits_at: str = "") -> None:
+    def __init__(
+        self, fails_at: str = "", waits_at: str = "", failing: type[TrialFailed] = TrialFailed
+    ) -> None:
         self._fails_at = fails_at
+        self._failing = failing
+        self.stopped: int | None = None
         self._waits_at = waits_at
         self.spec: TrialSpec
         self.began: int | None = None
@@ -30,7 +34,7 @@ class FakeProcess:
 
     async def _at(self, step: str) -> None:
         if step == self._fails_at:
-            raise TrialFailed(f"ended before {step!r}")
+            raise self._failing(f"ended before {step!r}")
         if step == self._waits_at:
             try:
                 await asyncio.get_running_loop().create_future()
@@ -46,6 +50,10 @@ class FakeProcess:
         """See LoadProcess.send."""
         self.began = began
         return began or 0
+
+    def stop(self, at_ns: int) -> None:
+        """See LoadProcess.stop."""
+        self.stopped = at_ns
 
     async def drained(self, progress: Progress | None = None) -> None:
         """See LoadProcess.drained."""
@@ -117,6 +125,32 @@ def test_the_one_that_fails_is_named_and_nobody_waits_on(
     assert other.gave_up == [step]
     generators.forget()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_others_go_on_without_one_whose_machine_is_gone(run: Run, tmp_path: Path) -> None:
+    """Issue 8.4: what they have is kept; the last one has nobody to go on."""
+    gone, left = FakeProcess("drained", failing=PartLost), FakeProcess()
+    told: list[str] = []
+    generators = of(gone, left)
+
+    async def trial() -> None:
+        await generators.open(spec(tmp_path))
+        await generators.drained(losing=told.append)
+        generators.stop(7)
+        await generators.finish()
+
+    with pytest.raises(TrialFailed, match="parts do not fit together"):  # a fake's are no samples
+        run(trial())
+    assert told == ["generator 1 of 2: ended before 'drained'"]
+    assert (gone.stopped, left.stopped) == (None, 7)
+    assert not Path(gone.spec.samples_path).exists()
+    assert Path(left.spec.samples_path).exists()
+    other = FakeProcess("drained", failing=PartLost)
+    for nobody_left in (of(other), of(gone, other)):
+        with pytest.raises(PartLost):
+            run(nobody_left.drained(losing=told.append))
+    with pytest.raises(PartLost):
+        run(of(gone, left).drained())
 
 
 def test_what_does_not_fit_together_is_a_trial_that_failed(run: Run, tmp_path: Path) -> None:
