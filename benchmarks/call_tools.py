@@ -18,6 +18,7 @@ from pathlib import Path
 
 from benchmarks.native import said_by
 from harness.rig.placement import this_machine
+from orders.pricing import total_cents
 from orders.samples import sample_orders
 from protos.codecs import JSON, PROTOBUF
 from protos.http import ORDERS_PATH
@@ -33,6 +34,7 @@ BODIES = [
     JSON.encode_order(replace(order, idempotency_key=_KEY)).decode().split(_KEY) for order in ORDERS
 ]
 """What comes before the key of each order, and after it."""
+TOTALS = [total_cents(order) for order in ORDERS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +95,21 @@ class Tools:
         argv += [f"http://{address}{method_in(PROTOBUF, 'Place')}"]
         return h2load_figures(await self._said(argv, seconds))
 
-    async def locust(self, address: str, users: int, seconds: float) -> Figures:
-        """Closed loop of `users` of FastHttpUser, in one process."""
+    async def locust(
+        self, address: str, users: int, seconds: float, checks: bool = False
+    ) -> Figures:
+        """Closed loop of `users` of FastHttpUser, in one process. With `checks` it does what the
+        generator does: encodes each order, decodes each answer, and holds it against its order;
+        without, it sends what was encoded before, and looks at the status alone."""
         script, bodies = self.scratch / "fast_locustfile.py", self.scratch / "bodies.json"
         script.write_text(LOCUST_FILE)
-        bodies.write_text(json.dumps(BODIES))
+        bodies.write_text(json.dumps([[*b, t] for b, t in zip(BODIES, TOTALS, strict=True)]))
         argv = [sys.executable, "-P", "-m", "locust", "-f", str(script), "--headless"]
         argv += ["--host", address, "-u", str(users), "-r", str(users)]
         argv += ["--loglevel", "ERROR", "--only-summary"]
         argv += ["--orders-path", ORDERS_PATH, "--bodies", str(bodies)]
         argv += ["--warm-up", f"{WARM_UP_S:g}", "--seconds", f"{seconds:g}"]
+        argv += ["--checks"] if checks else []
         return locust_figures(await self._said(argv, WARM_UP_S + seconds))
 
     def _program(self, name: str) -> str:
@@ -243,7 +250,7 @@ def h2load_figures(said: str) -> Figures:
 LOCUST_FILE = """
 import itertools, json, secrets, time
 from pathlib import Path
-import gevent
+import gevent, orjson
 from locust import FastHttpUser, constant, events, task
 
 @events.init_command_line_parser.add_listener
@@ -252,12 +259,15 @@ def arguments(parser):
         parser.add_argument("--" + name)
     for name in ("warm-up", "seconds"):
         parser.add_argument("--" + name, type=float)
+    parser.add_argument("--checks", action="store_true")
 
 @events.init.add_listener
 def prepare(environment, **_):
     options = environment.parsed_options
     Caller.path = options.orders_path
     Caller.bodies = json.loads(Path(options.bodies).read_text())
+    Caller.orders = [(json.loads(b + a), total) for b, a, total in Caller.bodies]
+    Caller.tasks = [Caller.check if options.checks else Caller.place]
 
 class Caller(FastHttpUser):
     wait_time = constant(0)
@@ -268,9 +278,24 @@ class Caller(FastHttpUser):
     @task
     def place(self):
         number = next(self.numbers)
-        before, after = self.bodies[number % len(self.bodies)]
+        before, after, _ = self.bodies[number % len(self.bodies)]
         body = f"{before}{self.prefix}{number}{after}"
         self.client.post(self.path, data=body, headers=self.headers)
+
+    def check(self):
+        number = next(self.numbers)
+        order, total = self.orders[number % len(self.orders)]
+        key = f"{self.prefix}{number}"
+        body = orjson.dumps({**order, "idempotency_key": key})
+        with self.client.post(
+            self.path, data=body, headers=self.headers, catch_response=True
+        ) as answer:
+            if answer.status_code != 201:
+                answer.failure(str(answer.status_code))
+                return
+            found = orjson.loads(answer.content)
+            if found["idempotency_key"] != key or found["total_cents"] != total:
+                answer.failure("another order's answer")
 
 @events.test_start.add_listener
 def begin(environment, **_):

@@ -191,7 +191,7 @@ async def cpu(bench: Bench, rounds: int) -> None:
         variant: bench.driver(variant, load, SPEC.connections)
         for variant in ("rest", "rest:asyncio")
     }
-    takes[fast] = lambda: bench.tools.locust(address, USERS, bench.seconds)
+    takes[fast] = lambda: bench.tools.locust(address, USERS, bench.seconds, checks=True)
     kept = await taken(takes, rounds, shown("cpu_us_per_op"))
     lines = {name: line(figures, "cpu_us_per_op") for name, figures in kept.items()}
     for name, each in lines.items():

@@ -6,7 +6,8 @@ A/A floor of what passing through Locust may differ by: of p50 and, in a closed 
 a second (in an open one they are the plan's, but for what was not answered, which is said).
 
 `fasthttp`: a closed loop of 64 at one REST server, by Locust's FastHttpUser, which draws the
-generator's orders and is one process, by `bench.py run`, and through Locust.
+generator's orders and is one process, by `bench.py run`, and through Locust. It does what the
+generator does, or, *unread*, sends orders that were encoded before and does not read answers.
 
 CPU is that of the client's side within the measured window, for an answered operation: of the
 generator, of the harness, and of Locust with the command that started it. The first two are in
@@ -56,7 +57,7 @@ MOST_ABOVE = 1.1
 MOST_OF_FAST = 0.85
 
 PLAIN, THROUGH, AGAIN = "run", "through Locust", "run again"
-FAST = "FastHttpUser"
+FAST, BARE = "FastHttpUser", "FastHttpUser, unread"
 GENERATOR, HARNESS, LOCUST = "generator", "harness", "locust"
 Readings = Sequence[tuple[int, int]]
 """(instant of CLOCK_MONOTONIC, CPU time used by then), both in ns and ascending."""
@@ -249,8 +250,8 @@ async def fasthttp(bench: Bench, rounds: int) -> None:
     tools = Tools(bench.folder)
     ask = ["--styles=rest", "--load=closed", f"--users={USERS}", f"--target=rest={server.address}"]
 
-    async def fast() -> Seen:
-        figures = await tools.locust(server.address, USERS, bench.seconds)
+    async def fast(checks: bool) -> Seen:
+        figures = await tools.locust(server.address, USERS, bench.seconds, checks)
         return Seen(figures.per_s, math.nan, {LOCUST: figures.cpu_us_per_op or math.nan})
 
     async def ours(through: bool) -> Seen:
@@ -258,13 +259,15 @@ async def fasthttp(bench: Bench, rounds: int) -> None:
         return cell
 
     takes: dict[str, Callable[[], Awaitable[Seen]]] = {
-        FAST: fast,
+        FAST: partial(fast, True),
+        BARE: partial(fast, False),
         PLAIN: partial(ours, False),
         THROUGH: partial(ours, True),
     }
     kept = await taken(takes, rounds, Seen.cpu)
     lines = {
         FAST: _line(kept[FAST], Seen.cpu),
+        BARE: _line(kept[BARE], Seen.cpu),
         f"{PLAIN}, {GENERATOR}": _line(kept[PLAIN], lambda seen: seen.cpu(GENERATOR)),
         f"{PLAIN}, with the {HARNESS}": _line(kept[PLAIN], Seen.cpu),
         f"{THROUGH}, all": _line(kept[THROUGH], Seen.cpu),
@@ -273,8 +276,10 @@ async def fasthttp(bench: Bench, rounds: int) -> None:
         print(f"{side:<28} {_line(seen, lambda each: each.per_s).words('calls/s')}")
     for name, line in lines.items():
         print(f"{name:<28} {line.words('µs', 1)}")
-    for name in list(lines)[1:]:
+    for name in list(lines)[2:]:
         print(Need(name, FAST, most=MOST_OF_FAST).words(lines))
+    for name in list(lines)[2:]:
+        print(Need(name, BARE, most=math.inf).words(lines))
     await bench.rig.stop(server.process)
 
 
