@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from harness.hosts.identity import boot_id, code_digest
@@ -27,6 +27,7 @@ HELLO_S = 0.5
 SILENCE_S = 10.0
 """After which a run that says nothing is gone."""
 LEAVE_LIMIT_S = 3.0
+WINDOW = 8
 QUIET_S = 15.0
 """How long nobody opens before that is said."""
 
@@ -135,8 +136,7 @@ class Worker:
 
     async def _start(self, message: Message) -> None:
         number = message["load"]
-        folder = self._folder / str(number)
-        folder.mkdir()
+        folder = Path(mkdtemp(dir=self._folder))
         try:
             process = await self._rig.program("generator", ["harness.load"], message["cpus"])
         except RigError as error:
@@ -150,7 +150,9 @@ class Worker:
     def _spawn(self, own: "_Own", message: Message) -> None:
         match message.kind:
             case "open":
-                own.open(message)
+                self._later(own.open(message))
+            case "got":
+                own.window.release()
             case "say":
                 own.process.say(message["line"])
             case "cut":
@@ -201,6 +203,8 @@ class _Own:
         self._arrivals: list[Path] = []
         self._whole = True
         self._sampler: Sampler | None = None
+        self.window = asyncio.Semaphore(WINDOW)
+        """Of pieces of files that are under way."""
 
     async def relay(self) -> None:
         """Pass on what it says until it ends, and how it ended."""
@@ -211,10 +215,14 @@ class _Own:
         await self._tell("ended", code=code, words=words)
         await self._tell("line", message=None)
 
-    def open(self, message: Message) -> None:
+    async def open(self, message: Message) -> None:
         """Give it its trial, with the files that come along."""
-        spec = unpack(message["line"], parted(message["sizes"], message.data), self.folder)
-        self.process.say(spec.to_line())
+        try:
+            spec = unpack(message["line"], parted(message["sizes"], message.data), self.folder)
+        except (OSError, ValueError) as error:
+            await self._tell("line", message={"event": "failed", "reason": str(error)})
+        else:
+            self.process.say(spec.to_line())
 
     async def take(self, message: Message) -> None:
         """A piece of what a worker at a broker took."""
@@ -265,6 +273,7 @@ class _Own:
         left = path.stat().st_size
         with path.open("rb") as file:
             while left > 0:
+                await self.window.acquire()
                 data = file.read(CHUNK)
                 left -= len(data)
                 await self._tell("file", data, name=name, last=left <= 0)

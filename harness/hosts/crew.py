@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,7 +30,7 @@ class Wanted:
     address: str
     """HOST:PORT, where it listens for them."""
     size: int
-    token: str
+    token: str = field(repr=False)
 
     @property
     def host(self) -> str:

@@ -5,7 +5,6 @@ import contextlib
 import itertools
 import json
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,16 +23,20 @@ from harness.load_process import Load, PartLost, TrialFailed
 
 QUESTIONS = 40
 """By which a clock is measured."""
-ANSWER_LIMIT_S = 30.0
+ANSWER_LIMIT_S = 60.0
 LARGEST_FILE = 4 << 30
 """Bytes of one that a worker sends."""
+KINDS = ("started", "line", "ended", "taken", "file", "seen")
+"""What a worker says of a generator."""
+MOST_UNHEARD = 1000
+"""Messages of a kind; those of files are answered one by one."""
 
 
 class Member:
     """A worker that has come."""
 
     def __init__(self, number: int, sender: bytes, hello: Message, door: Door) -> None:
-        """Raises KeyError where it does not say who it is."""
+        """Raises KeyError, TypeError or ValueError where it does not say who it is."""
         self.number = number
         """From 1."""
         self.host = str(hello["host"])
@@ -41,7 +44,7 @@ class Member:
         self.pid = int(hello["pid"])
         self.boot = str(hello["boot"])
         self.cpus = [int(cpu) for cpu in hello["cpus"]]
-        self.environment: Mapping[str, Any] = hello["environment"]
+        self.environment: Mapping[str, Any] = dict(hello["environment"])
         self.sender = sender
         self.clock = Clock()
         self.heard_at = time.monotonic()
@@ -112,9 +115,9 @@ class Member:
             case "hello":
                 if not self._left.is_set():
                     self.lose("it has left this run, and waits for another")
-            case kind:
+            case _:
                 if (load := self._loads.get(message["load"])) is not None:
-                    load.told[kind].put_nowait(message)
+                    load.take(message)
 
     def lose(self, why: str) -> None:
         """It is no more."""
@@ -136,8 +139,9 @@ class RemoteLoad(Load):
         self.member = member
         self.number = number
         self.role = role
-        self.told: dict[str, asyncio.Queue[Message | TrialFailed]] = defaultdict(asyncio.Queue)
-        """By kind of message."""
+        self._told: dict[str, asyncio.Queue[Message | TrialFailed]] = {
+            kind: asyncio.Queue() for kind in KINDS
+        }
         self.pid_there = 0
         self.clock = Clock()
         """As it was just before the load."""
@@ -190,6 +194,7 @@ class RemoteLoad(Load):
                     if size > LARGEST_FILE:
                         raise TrialFailed(f"{self.member.name} sends more than {LARGEST_FILE} B")
                     file.write(message.data)
+                    await self.member.say("got", load=self.number)
                     if message["last"]:
                         break
                     message = await self.told_of("file")
@@ -199,7 +204,10 @@ class RemoteLoad(Load):
             "error_ns": self.clock.error_ns,
             "drift_ns": after.offset_ns - self.clock.offset_ns,
         }
-        await asyncio.to_thread(_translate, path, self.clock, clock)
+        try:
+            await asyncio.to_thread(_translate, path, self.clock, clock)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrialFailed(f"what {self.member.name} sent cannot be read: {error}") from None
 
     async def end(self, by_force: bool = False) -> int:
         """See Load. One whose worker is lost has ended with it."""
@@ -210,18 +218,31 @@ class RemoteLoad(Load):
         self.member.forget(self)
         return -9 if self._code is None else self._code
 
-    async def told_of(self, kind: str) -> Message:
-        """The next message of a kind. Raises TrialFailed when the worker is lost."""
+    def take(self, message: Message) -> None:
+        """What its worker says of it. Raises KeyError for a kind that there is not, ValueError for
+        more than is asked for."""
+        queue = self._told[message.kind]
+        if queue.qsize() > MOST_UNHEARD:
+            raise ValueError(f"{MOST_UNHEARD} times {message.kind!r} unheard")
+        queue.put_nowait(message)
+
+    async def told_of(self, kind: str, limit_s: float | None = ANSWER_LIMIT_S) -> Message:
+        """The next message of a kind, which comes within `limit_s` seconds. Raises TrialFailed
+        where it does not, and PartLost when the worker is lost."""
         if self.member.lost:
             raise PartLost(self.member.lost)
-        heard = await self.told[kind].get()
+        try:
+            async with asyncio.timeout(limit_s):
+                heard = await self._told[kind].get()
+        except TimeoutError:
+            raise TrialFailed(f"{self.member.name} did not say {kind!r} in {limit_s:g} s") from None
         if isinstance(heard, TrialFailed):
             raise heard
         return heard
 
     def lose(self, why: TrialFailed) -> None:
         """Its worker is lost: whoever waits hears so."""
-        for queue in self.told.values():
+        for queue in self._told.values():
             queue.put_nowait(why)
 
     def _there(self, at_ns: int) -> int:
@@ -233,7 +254,7 @@ class RemoteLoad(Load):
         task.add_done_callback(self._saying.discard)
 
     async def _hear(self) -> Mapping[str, Any] | None:
-        said = (await self.told_of("line"))["message"]
+        said = (await self.told_of("line", None))["message"]
         if said is None:
             await self._until_ended()
         return None if said is None else dict(said)
@@ -258,12 +279,12 @@ class RemoteSampler:
 
     async def rest(self, seconds: float) -> None:
         """See Sampler."""
-        await self._ask("rest", seconds=seconds)
+        await self._ask("rest", seconds, seconds=seconds)
 
     async def watch(self, began: int, start: int, end: int) -> None:
         """See Sampler."""
-        there = self._load.clock.there
-        await self._ask("watch", began=there(began), start=there(start), end=there(end))
+        there, length_s = self._load.clock.there, (end - time.monotonic_ns()) / 1e9
+        await self._ask("watch", length_s, began=there(began), start=there(start), end=there(end))
 
     def stop(self, at: int) -> None:
         """See Sampler."""
@@ -271,18 +292,25 @@ class RemoteSampler:
         told = load.member.say("cut", load=load.number, at=load.clock.there(at))
         self._stopping = asyncio.create_task(told)
 
-    async def _ask(self, what: str, **fields: Any) -> None:
+    async def _ask(self, what: str, length_s: float, **fields: Any) -> None:
         load, notes = self._load, self._notes
         await load.member.say(what, load=load.number, cell=notes.cell, trial=notes.trial, **fields)
-        seen = await load.told_of("seen")
-        here = load.clock.here
+        seen = await load.told_of("seen", length_s + ANSWER_LIMIT_S)
+        try:
+            self._note(seen)
+        except (KeyError, TypeError, ValueError) as error:
+            words = f"{load.member.name} saw what makes no sense"
+            raise TrialFailed(f"{words} ({type(error).__name__}: {error})") from None
+
+    def _note(self, seen: Message) -> None:
+        here, notes = self._load.clock.here, self._notes
         notes.telemetry.extend({**row, "at": here(row["at"])} for row in seen["telemetry"])
         for event in seen["events"]:
             detail = json.loads(event["detail"])
             if event["kind"] == "wire":
                 self.wire = {**detail, "from": here(detail["from"]), "to": here(detail["to"])}
             elif event["kind"] == "processors":
-                detail |= {"at": here(detail["at"]), "host": load.member.name}
+                detail |= {"at": here(detail["at"]), "host": self._load.member.name}
                 event = {**event, "at": here(event["at"]), "detail": json.dumps(detail)}
                 notes.events.append(event)
 

@@ -1,9 +1,12 @@
 """Clocks of other machines, what goes to them, and what is refused (issue 8.3)."""
 
 import argparse
+import asyncio
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -13,12 +16,14 @@ from benchmarks.trial import SPEC
 from harness.analysis.usage import other_busy
 from harness.cli.away import asked_workers, unreachable
 from harness.hosts.clock import Clock, Exchange, clock_of
-from harness.hosts.link import LEAST_TOKEN, TOKEN, Message, listening_problems
+from harness.hosts.link import LEAST_TOKEN, TOKEN, Door, Message, listening_problems
 from harness.hosts.parcel import joined, pack, parted, unpack
-from harness.hosts.remote import RemoteSampler, wires
+from harness.hosts.remote import MOST_UNHEARD, Member, RemoteSampler, wires
 from harness.load.consumption import read_rows, shifted
+from harness.load_process import PartLost
 from harness.report import words
 from protos.arrivals import Arrivals
+from tests.support import Run
 
 NS = st.integers(0, 10**15)
 
@@ -192,3 +197,75 @@ def test_a_reader_is_told_who_sent_and_how_well_clocks_were_known() -> None:
     assert "2 workers sent the load (b<1>, b<1>)" in said
     assert "± 0.12 ms" in said
     assert words.workers({}) == ""
+
+
+class FakeDoor:
+    """Answers pings as a worker whose clock is ahead."""
+
+    def __init__(self, ahead_ns: int = 0) -> None:
+        self._ahead_ns = ahead_ns
+        self.member: Member
+        self.said: list[str] = []
+
+    async def say(self, _: bytes, message: Message) -> None:
+        """See Door.say."""
+        self.said.append(message.kind)
+        if message.kind == "ping":
+            at = time.monotonic_ns() + self._ahead_ns
+            pong = Message("pong", {"number": message["number"], "at": at})
+            self.member.hear(pong, time.monotonic_ns())
+        if message.kind == "start":
+            self.member.hear(Message("started", {"load": message["load"], "pid": 7}), 0)
+
+
+def member(door: FakeDoor) -> Member:
+    """A worker that has come."""
+    who = {"host": "b", "pid": 3, "boot": "x", "cpus": [0], "environment": {}}
+    door.member = Member(2, b"", Message("hello", who), cast(Door, door))
+    return door.member
+
+
+def test_a_workers_clock_is_measured(run: Run) -> None:
+    ahead = 10**13
+    clock = run(member(FakeDoor(ahead)).measure())
+    assert abs(clock.offset_ns - ahead) <= clock.error_ns
+
+
+def test_what_a_worker_says_is_bounded_and_must_make_sense(run: Run) -> None:
+    async def case() -> None:
+        worker = member(FakeDoor())
+        load = await worker.start("generator", [0])
+        assert load.pid == 7
+        with pytest.raises(KeyError):
+            worker.hear(Message("secrets", {"load": load.number}), 0)
+        with pytest.raises(ValueError, match="unheard"):
+            for _ in range(MOST_UNHEARD + 2):
+                worker.hear(Message("line", {"load": load.number, "message": {}}), 0)
+        # Of a generator that has ended, or never was, nothing is kept.
+        worker.hear(Message("line", {"load": 99}), 0)
+
+    run(case())
+
+
+def test_whoever_waits_for_a_lost_worker_is_told_so(run: Run) -> None:
+    async def case() -> None:
+        worker = member(FakeDoor())
+        load = await worker.start("generator", None)
+        waiting = asyncio.create_task(load.told_of("seen"))
+        await asyncio.sleep(0)
+        worker.lose("the power went")
+        worker.lose("and went again")
+        for doing in (waiting, load.told_of("line"), worker.measure()):
+            with pytest.raises(PartLost, match=r"^worker 2 \(b, pid 3\) was lost: the power went$"):
+                await doing
+        assert await load.end() == -9
+
+    run(case())
+
+
+@pytest.mark.parametrize("lacks", ["host", "pid", "boot", "cpus", "environment"])
+def test_who_does_not_say_who_it_is_does_not_come(lacks: str) -> None:
+    who = {"host": "b", "pid": 3, "boot": "x", "cpus": [0], "environment": {}}
+    who.pop(lacks)
+    with pytest.raises(KeyError):
+        Member(1, b"", Message("hello", who), cast(Door, FakeDoor()))
