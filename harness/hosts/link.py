@@ -30,6 +30,7 @@ LARGEST = 16 << 20
 CHUNK = 1 << 20
 """Bytes of a file in one message."""
 QUEUED = 64
+CALL_LIMIT_S = 1.0
 _SALT = b"orderbench: the link between a run and its workers"
 
 
@@ -192,7 +193,9 @@ class Line(_End):
     async def call(self, message: Message) -> bool:
         """Say it if somebody is there; whether there was."""
         try:
-            await self._socket.send_multipart(message.frames, zmq.DONTWAIT)
-        except zmq.Again:
+            # What still waits to be said goes first, whatever the flag says.
+            async with asyncio.timeout(CALL_LIMIT_S):
+                await self._socket.send_multipart(message.frames, zmq.DONTWAIT)
+        except (zmq.Again, TimeoutError):
             return False
         return True
