@@ -1,7 +1,8 @@
 """What a run has said so far, for the tables and charts beside Locust's own. Pure."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 KEPT = 1200
@@ -68,8 +69,20 @@ TABLES: Mapping[str, tuple[str, Mapping[str, str]]] = {
 """By key: the tab's title, and the columns in order."""
 
 
+SLOT_S = 0.4
+"""What a point spans at least: a little less than the time from one batch of a generator to its
+next, so that those of several are in it together."""
 Point = tuple[float, float | None, float | None, float | None]
 """Seconds, operations a second, p50 and p99 in ms; None where a line is broken."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """What has come of a line since its last point, of all generators."""
+
+    since_s: float
+    count: int = 0
+    times: Counter[float] = field(default_factory=Counter)
 
 
 class Board:
@@ -81,7 +94,7 @@ class Board:
         """By variant, operation and milestone."""
         self.problems: list[str] = []
         self._now: dict[str, str] = {}
-        self._last: dict[str, dict[str, float]] = {}
+        self._slots: dict[str, dict[str, _Slot]] = {}
 
     @property
     def now(self) -> str:
@@ -99,7 +112,7 @@ class Board:
             case "trial":
                 self._now[run] = f"{_name(message)} at {message['load']}"
                 subject = " ".join(message["subject"])
-                for milestone in self._last.pop(subject, {}):
+                for milestone in self._slots.pop(subject, {}):
                     # None goes across two trials.
                     self._line(f"{subject} [{milestone}]").append((at_s, None, None, None))
             case "figures":
@@ -113,13 +126,21 @@ class Board:
                 self._now[run] = "the report is written"
 
     def _point(self, subject: Sequence[str], row: Mapping[str, Any], at_s: float) -> None:
-        last = self._last.setdefault(" ".join(subject), {})
-        span = at_s - last.get(row["milestone"], at_s)
-        last[row["milestone"]] = at_s
-        if span > 0:
-            name = f"{' '.join(subject)} [{row['milestone']}]"
-            p50, p99 = (percentile(row["times"], share) for share in (0.5, 0.99))
-            self._line(name).append((round(at_s, 2), round(row["count"] / span, 1), p50, p99))
+        slots = self._slots.setdefault(" ".join(subject), {})
+        slot = slots.get(row["milestone"])
+        if slot is None:
+            # How long the first took to come together is not known.
+            slots[row["milestone"]] = _Slot(at_s)
+            return
+        slot.count += row["count"]
+        slot.times.update(dict(row["times"]))
+        if (span := at_s - slot.since_s) < SLOT_S:
+            return
+        times = sorted(slot.times.items())
+        p50, p99 = (percentile(times, share) for share in (0.5, 0.99))
+        name = f"{' '.join(subject)} [{row['milestone']}]"
+        self._line(name).append((round(at_s, 2), round(slot.count / span, 1), p50, p99))
+        slots[row["milestone"]] = _Slot(at_s)
 
     def _line(self, name: str) -> deque[Point]:
         return self.lines.setdefault(name, deque(maxlen=KEPT))

@@ -216,9 +216,13 @@ def test_two_workers_send_the_plan_and_all_of_it_is_gathered(tmp_path: Path) -> 
     assert not marked(case.mark)
 
 
-def test_a_stop_in_mid_run_leaves_the_plan_up_to_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("apart", [False, True], ids=["loopback", "two-hosts"])
+def test_a_stop_in_mid_run_leaves_the_plan_up_to_it(
+    request: pytest.FixtureRequest, tmp_path: Path, apart: bool
+) -> None:
     out = tmp_path / "run"
-    with distributed((), ()) as case:
+    host, befores = request.getfixturevalue("two_hosts") if apart else ("127.0.0.1", [(), ()])
+    with distributed(*befores, host=host) as case:
         process = case.run(scenario(tmp_path, CONSTANT, seconds=600.0), "--out", str(out))
         before = until_figures(process, 4)
         say(process, "stop")

@@ -386,6 +386,19 @@ def test_lines_have_a_point_a_batch() -> None:
     assert percentile([], 0.5) is None
 
 
+def test_batches_of_several_generators_are_one_point() -> None:
+    """Issue 8.3: they come at nearly the same time."""
+    board = Board()
+    for at in (10.0, 10.001, 10.5, 10.502, 11.0, 11.1):
+        times = [[1000, 24], [9000, 1]] if at < 10.501 else [[1000, 25]]
+        row = {"milestone": "done", "count": 25, "times": times}
+        board.hear({"event": "figures", "subject": ["rest", "place"], "rows": [row]}, at)
+    assert list(board.lines["rest place [done]"]) == [
+        (10.5, 100.0, 1.0, 9.0),
+        (11.0, 100.0, 1.0, 1.0),
+    ]
+
+
 def test_runs_that_go_together_are_told_apart() -> None:
     """A trial that begins in one of them breaks no line of another."""
     board = Board()
