@@ -8,27 +8,29 @@ from harness.condition import counted
 from harness.plan import Plan
 
 
-def dealt(plan: Plan | None, workers: Any, problems: list[str]) -> Plan | None:
-    """The plan, where there is one, with so many generators; what cannot be dealt to them goes to
-    `problems`."""
+def dealt(
+    plan: Plan | None, workers: Any, problems: list[str], option: str = "--workers"
+) -> Plan | None:
+    """The plan, where there is one, with so many generators as `option` asks for; what cannot be
+    dealt to them goes to `problems`."""
     if not isinstance(workers, int) or workers < 1:
-        problems.append(f"--workers: {workers!r} is no whole number of 1 or more")
+        problems.append(f"{option}: {workers!r} is no whole number of 1 or more")
         return None
     if plan is None:
         return None
     if workers > 1:
-        problems += [f"--workers: {said}" for said in _undealable(plan, workers)]
+        problems += [f"{option}: {said}" for said in _undealable(plan, workers, option)]
     return replace(plan, generators=workers)
 
 
-def _undealable(plan: Plan, workers: int) -> Iterator[str]:
+def _undealable(plan: Plan, workers: int, option: str) -> Iterator[str]:
     """Every generator needs one of each thing that is dealt; and what ends in one place, or has an
     order, cannot be spread over several."""
     scenario = plan.scenario
     if scenario.operation == "watch":
         yield (
             "watch is not dealt: an operation ends when the last subscriber has seen it, and all of"
-            " them are in one generator; take --workers out"
+            f" them are in one generator; take {option} out"
         )
     connection = scenario.connection
     users = [cell.load.users for cell in plan.cells if cell.load.users is not None]
@@ -41,12 +43,12 @@ def _undealable(plan: Plan, workers: int) -> Iterator[str]:
         if least < workers:
             yield (
                 f"{key} = {least} cannot be dealt to {workers} generators, each of which needs one;"
-                f" raise it, or --workers {least}"
+                f" raise it, or {option} {least}"
             )
     keys = scenario.ingest.keys
     if scenario.operation == "ingest" and keys % workers:
         yield (
             f"ingest.keys = {keys} cannot be dealt evenly to {workers} generators: messages with"
             " one key are in order only where one producer sends them all; take"
-            f" {counted(keys - keys % workers or workers, 'key')}, or another --workers"
+            f" {counted(keys - keys % workers or workers, 'key')}, or another {option}"
         )

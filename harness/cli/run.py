@@ -322,7 +322,8 @@ def _planned(
         plan = None if plan is None else replace(plan, turns=2)
     workers = asked_workers(options, problems)
     if workers is not None:
-        plan = dealt(plan, workers, problems)
+        option = "--workers" if options.expect_workers is None else "--expect-workers"
+        plan = dealt(plan, workers, problems, option)
     for each in folders:
         problems += taken(each)
     return plan, folders
