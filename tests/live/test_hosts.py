@@ -54,10 +54,11 @@ class Distributed:
         self.address = address
         self.mark = mark or uuid.uuid4().hex
         self.workers: list[subprocess.Popen[str]] = []
+        self._started: list[subprocess.Popen[str]] = []
 
     def start(self, *words: str, before: Sequence[str] = ()) -> "subprocess.Popen[str]":
         """`bench.py WORDS`, `before` which comes another command."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*before, sys.executable, "-m", "harness.cli", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -66,6 +67,8 @@ class Distributed:
             env={**os.environ, MARK: self.mark, TOKEN: SECRET},
             cwd=ROOT,
         )
+        self._started.append(process)
+        return process
 
     def worker(self, before: Sequence[str] = ()) -> "subprocess.Popen[str]":
         """One more."""
@@ -87,12 +90,17 @@ class Distributed:
         return [pid for pid in found if connected(pid)]
 
     def end(self) -> None:
-        """No process is left."""
-        for worker in self.workers:
-            if worker.poll() is None:
-                worker.send_signal(signal.SIGCONT)
-                worker.terminate()
-            worker.communicate(timeout=LIMIT_S)
+        """No process is left. Raises subprocess.TimeoutExpired for a worker that does not end."""
+        try:
+            for worker in self.workers:
+                if worker.poll() is None:
+                    worker.send_signal(signal.SIGCONT)
+                    worker.terminate()
+                worker.wait(LIMIT_S)
+        finally:
+            for process in self._started:
+                process.kill()
+                process.communicate()
 
 
 @contextmanager
