@@ -2,12 +2,13 @@
 
 import gzip
 import io
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiohttp
+from aiohttp.payload import BytesPayload, Payload
 from yarl import URL
 
 from clients.base import DriverError, Failure, Wire
@@ -23,13 +24,21 @@ LARGE_BODY_BYTES = 2**20
 """Beyond it aiohttp asks for a file, which it writes piece by piece."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
-    """A whole HTTP response."""
+    """A whole HTTP response; made for every order, and so not frozen, which takes longer."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class BareRequest(aiohttp.ClientRequest):
+    """Has its session's headers. aiohttp can be told to leave its own out, and then works out anew
+    for each request what is left."""
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        """Adds none."""
 
 
 class HttpLanes:
@@ -95,8 +104,11 @@ class HttpLanes:
             url = URL(self._base + path)
             if len(self._urls) < 64:
                 self._urls[path] = url
-        large = body is not None and len(body) > LARGE_BODY_BYTES
-        data = io.BytesIO(body or b"") if large else body
+        data: Payload | io.BytesIO | None = None
+        if body is not None:
+            # What it would make of the bytes, after a look at all that they might be.
+            small = len(body) <= LARGE_BODY_BYTES
+            data = BytesPayload(body) if small else io.BytesIO(body)
         return self._session(lane).request(
             method, url, data=data, headers=headers, allow_redirects=False
         )
@@ -125,7 +137,7 @@ class HttpLanes:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 auto_decompress=self._wire.compression,
-                skip_auto_headers=("User-Agent", "Accept-Encoding"),
+                request_class=BareRequest,
             )
             # Or a GET on a connection that is cut would be made again, unseen and uncounted.
             session._retry_connection = False
