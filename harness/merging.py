@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.load.recorder import MAX_DETAILS
 from harness.results import (
     Samples,
     Sightings,
@@ -22,7 +23,6 @@ from harness.results import (
 
 SAME = ("format", "cell", "trial", "block", "seed", "window", "parts", "keys", "acknowledges")
 """What of a part's metadata is the whole trial's."""
-MOST_DETAILS = 20
 
 
 class Unlike(Exception):
@@ -110,5 +110,5 @@ def merged_health(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **parts[0],
         **{name: sum(part[name] for part in parts) for name in added},
         "loop_lag_us": {name: max(lag[name] for lag in lags) for name in lags[0]} if lags else None,
-        "failure_details": [[*key, count] for key, count in details.most_common(MOST_DETAILS)],
+        "failure_details": [[*key, count] for key, count in details.most_common(MAX_DETAILS)],
     }

@@ -4,10 +4,13 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
+from harness.hosts import PORT
+from harness.rig.ports import LOOPBACK
+
 if TYPE_CHECKING:
     from harness.hosts.crew import Wanted
 
-LISTEN = "127.0.0.1:5557"
+LISTEN = f"{LOOPBACK}:{PORT}"
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 
 from harness.cli.away import add_workers, asked_workers
 from harness.cli.paths import ROOT
+from harness.hosts import PORT as MASTER_PORT
+from harness.rig.ports import LOOPBACK, LOOPBACK_NAMES
 from harness.rig.process import Process, Rig, RigError
 from harness.rig.waiting import answer, until_ready
 from harness.scenario import BadInput
 
 PORT = 8089
-MASTER_PORT = 5557
 KILLED = 1
 """The exit code where a signal ended Locust."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FORM = {
     "scenario": "which one the form starts with",
     "styles": "as in bench.py run",
@@ -70,8 +70,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bind",
         metavar="HOST",
-        default=LOOPBACK[0],
-        help="default 127.0.0.1; another one needs ORDERBENCH_WEB_USER and ORDERBENCH_WEB_PASSWORD",
+        default=LOOPBACK,
+        help=f"default {LOOPBACK}; another one needs ORDERBENCH_WEB_USER and"
+        " ORDERBENCH_WEB_PASSWORD",
     )
 
 
@@ -97,7 +98,7 @@ def main(options: argparse.Namespace) -> int:
     if not 0 < options.port < 65_536:
         raise BadInput([f"--port: {options.port} is no port"])
     words += [f"--web-host={options.bind}", f"--web-port={options.port}"]
-    return asyncio.run(_run(words, options.port if options.bind in LOOPBACK else None))
+    return asyncio.run(_run(words, options.port if options.bind in LOOPBACK_NAMES else None))
 
 
 def _distributed(options: argparse.Namespace) -> list[str]:

@@ -49,15 +49,14 @@ class Crew:
     ) -> None:
         """`say` is told who comes and goes, and `show` is given `states` then. Raises RigError
         where the address is taken, or none of this machine's."""
-        self.size = size = wanted.size
-        self._address = wanted.address
+        self._wanted = wanted
         self._say = say
         self._show = show
         try:
             self._door = Door(wanted.address, wanted.token)
         except OSError as error:
             raise RigError(f"--listen {wanted.address}: {error.strerror}") from None
-        self._places: list[Member | None] = [None] * size
+        self._places: list[Member | None] = [None] * wanted.size
         self._by_sender: dict[bytes, Member] = {}
         self._refused: set[bytes] = set()
         self._changed = asyncio.Condition()
@@ -101,7 +100,7 @@ class Crew:
         return Placement(
             tuple(sorted(set(here))) or None,
             this_machine().server,
-            self.size,
+            self._wanted.size,
             processors=len(own),
             elsewhere=not here,
         )
@@ -146,12 +145,12 @@ class Crew:
     async def gather(self) -> None:
         """Wait until all have come. Raises RigError that says who has not."""
         self._say(
-            f"waiting for {self.size} workers at {self._address}: on each machine"
-            f" python3 bench.py locust --worker --master-host {self._address.rpartition(':')[0]}"
+            f"waiting for {self._wanted.size} workers at {self._wanted.address}: on each machine"
+            f" python3 bench.py locust --worker --master-host {self._wanted.host}"
         )
         if not await self._complete(JOIN_LIMIT_S):
             raise RigError(
-                f"{len(self.members)} of {self.size} workers came within {JOIN_LIMIT_S:g} s"
+                f"{len(self.members)} of {self._wanted.size} workers came within {JOIN_LIMIT_S:g} s"
                 + self._unheard()
             )
         for member in self.members:

@@ -22,7 +22,8 @@ import zmq.asyncio
 import zmq.utils.z85
 from zmq.utils.monitor import recv_monitor_message
 
-PORT = 5557
+from harness.hosts import PORT
+
 TOKEN = "ORDERBENCH_TOKEN"
 LEAST_TOKEN = 16
 LARGEST = 16 << 20

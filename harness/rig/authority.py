@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trustme
 
-NAMES = ("localhost", "127.0.0.1", "::1")
+from harness.rig.ports import LOOPBACK, LOOPBACK_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +21,15 @@ class Certificates:
     """The server's private key, which its owner alone may read."""
 
 
-def make_authority(folder: Path, host: str = NAMES[1]) -> Certificates:
-    """Write a new authority's certificate, and one for NAMES and `host`, with its key, to
+def make_authority(folder: Path, host: str = LOOPBACK) -> Certificates:
+    """Write a new authority's certificate, and one for loopback and `host`, with its key, to
     `folder`.
 
     The authority's own key is written nowhere. Raises OSError when a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA()
-    server = authority.issue_cert(*dict.fromkeys((*NAMES, host)))
+    server = authority.issue_cert(*dict.fromkeys((*LOOPBACK_NAMES, host)))
     made = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
     made.ca.write_bytes(authority.cert_pem.bytes())
     made.certificate.write_bytes(b"".join(blob.bytes() for blob in server.cert_chain_pems))

@@ -3,6 +3,7 @@
 import socket
 
 LOOPBACK = "127.0.0.1"
+LOOPBACK_NAMES = ("localhost", LOOPBACK, "::1")
 
 
 class Ports:

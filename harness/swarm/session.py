@@ -41,8 +41,6 @@ class Session:
         self.ended = Event()
         self.code: int | None = None
         self.report: str | None = None
-        self.stopped = False
-        """Whether it was asked to stop."""
         self._errors = gevent.spawn(self._hear_errors)
         gevent.spawn(self._hear)
 
@@ -69,7 +67,6 @@ class Session:
     def stop(self) -> None:
         """Let it answer what was sent, write its report, and end; and wait for that. One that has
         not within STOP_LIMIT_S is killed."""
-        self.stopped = True
         self._tell("stop")
         if not self.ended.wait(STOP_LIMIT_S):
             log.error("the run did not end within %g s, and is killed", STOP_LIMIT_S)

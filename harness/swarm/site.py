@@ -29,13 +29,13 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.web import WebUI
 
+from harness.rig.ports import LOOPBACK, LOOPBACK_NAMES
 from harness.swarm import form
 from harness.swarm.board import TABLES
 from harness.swarm.engine import ENGINE
 
 log = logging.getLogger("orderbench")
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 USER, PASSWORD = "ORDERBENCH_WEB_USER", "ORDERBENCH_WEB_PASSWORD"
 OPEN = ("locust.login", "locust.send_assets", "sign_in")
 """What is shown to who has not signed in."""
@@ -95,7 +95,7 @@ def _options(parser: LocustArgumentParser, **_: Any) -> None:
             kwargs |= {"is_multiple": True, "default": [field.default], "type": _several}
         parser.add_argument(option, **kwargs)
     # Open to all by itself.
-    parser.set_defaults(web_host=LOOPBACK[0], web_login=credentials() is not None)
+    parser.set_defaults(web_host=LOOPBACK, web_login=credentials() is not None)
 
 
 def _several(text: str) -> list[str]:
@@ -130,7 +130,7 @@ def _open(environment: Environment, web_ui: WebUI | None, **_: Any) -> None:
         sys.exit(2)
     if web_ui is None:
         return
-    if web_ui.host not in LOOPBACK and credentials() is None:
+    if web_ui.host not in LOOPBACK_NAMES and credentials() is None:
         log.error("--web-host %s: set %s and %s first", web_ui.host or "*", USER, PASSWORD)
         sys.exit(2)
     _guard(web_ui)
@@ -148,7 +148,10 @@ def _guard(web_ui: WebUI) -> None:
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:
             return Response("this page may not ask that", 403)
-        if web_ui.host in LOOPBACK and urlsplit(f"//{request.host}").hostname not in LOOPBACK:
+        if (
+            web_ui.host in LOOPBACK_NAMES
+            and urlsplit(f"//{request.host}").hostname not in LOOPBACK_NAMES
+        ):
             return Response("only by the names of loopback", 403)
         return None
 
