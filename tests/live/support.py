@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks import trial as benchmark
 from benchmarks.trial import During, one_trial
 from clients import catalog
@@ -54,11 +56,14 @@ async def trial(
     return await one_trial(rig, spec, folder, during, cpus=None, workers=workers)
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
 def bench(
     *words: str, mark: str = "", env: Mapping[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[str]:
     """`bench.py WORDS`, started as a process of its own; `env` on top of this one's."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "harness.cli", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -68,6 +73,17 @@ def bench(
         cwd=ROOT,
         **options,
     )
+    _started.append(process)
+    return process
+
+
+def end_what_was_started() -> None:
+    """Of a test that failed no process is left, nor a pipe that the next test would find."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=LIMIT_S)
 
 
 def bench_done(*words: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
@@ -93,6 +109,22 @@ def marked(mark: str) -> list[int]:
             if f"{MARK}={mark}".encode() in environment.split(b"\0"):
                 found.append(int(folder.name))
     return found
+
+
+def words(pid: int) -> list[str]:
+    """A process's command line; none of one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
+
+
+def connected(pid: int) -> bool:
+    """Whether a process has connections."""
+    try:
+        return any(c.status == "ESTABLISHED" for c in psutil.Process(pid).net_connections())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def balanced(summary: dict[str, Any]) -> bool:

@@ -17,7 +17,7 @@ import pytest
 from harness.load.messages import LoadSpec
 from harness.load.schedule import planned_instants
 from harness.results import DONE, Samples, open_run, read_samples
-from tests.live.support import balanced, bench, bench_done, marked
+from tests.live.support import balanced, bench, bench_done, connected, marked, words
 from tests.support import LIMIT_S, Run, until
 
 SCENARIO = """
@@ -113,7 +113,7 @@ def disturbed(
     process = bench("run", path, "--workers", "2", "--out", str(out), mark=mark)
 
     def generators() -> list[int]:
-        return [pid for pid in marked(mark) if b"harness.load\0" in words(pid)]
+        return [pid for pid in marked(mark) if "harness.load" in words(pid)]
 
     async def case() -> None:
         await until("both send", lambda: sum(map(connected, generators())) == 2)
@@ -124,24 +124,6 @@ def disturbed(
 
     run(case())
     return process.returncode, out
-
-
-def words(pid: int) -> bytes:
-    """A process's command line."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def connected(pid: int) -> bool:
-    """Whether a process has connections."""
-    import psutil
-
-    try:
-        return any(c.status == "ESTABLISHED" for c in psutil.Process(pid).net_connections())
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -26,8 +26,8 @@ from harness.load.schedule import planned_instants
 from harness.results import DONE, Samples, open_run, read_samples
 from harness.rig.ports import Ports
 from harness.rig.process import RigError
-from tests.live.support import MARK, ROOT, balanced, marked
-from tests.live.test_dealing import connected, scenario, summary, words
+from tests.live.support import MARK, ROOT, balanced, connected, marked, words
+from tests.live.test_dealing import scenario, summary
 from tests.live.test_locust import last_total
 from tests.support import LIMIT_S, Run, until
 
@@ -86,7 +86,7 @@ class Distributed:
 
     def generators(self) -> list[int]:
         """Generators that have connections."""
-        found = [pid for pid in marked(self.mark) if b"harness.load\0" in words(pid)]
+        found = [pid for pid in marked(self.mark) if "harness.load" in words(pid)]
         return [pid for pid in found if connected(pid)]
 
     def end(self) -> None:

@@ -22,7 +22,7 @@ from harness.results import open_run, read_samples
 from harness.rig.ports import Ports
 from harness.swarm.form import Offer, fields
 from tests.live.browser import browsing
-from tests.live.support import OWN_DRIVER, balanced, bench, bench_done, constant, marked
+from tests.live.support import OWN_DRIVER, balanced, bench, bench_done, constant, marked, words
 from tests.support import LIMIT_S, Run, until
 
 pytestmark = pytest.mark.live
@@ -318,15 +318,11 @@ def test_a_locust_that_is_killed_takes_its_run_with_it(run: Run, tmp_path: Path)
     with page_at(*LONG, "--out", str(tmp_path / "run"), mark=mark) as (process, address):
         assert asked(f"{address}/swarm", start_form(rate="100", duration="600"))["success"]
         run(until_counted(address))
-        (locust,) = [pid for pid in marked(mark) if "locust\0-f" in command_of(pid)]
+        (locust,) = [pid for pid in marked(mark) if "-f" in words(pid)]
         os.kill(locust, signal.SIGKILL)
         process.communicate(timeout=LIMIT_S)
         assert process.returncode == 1
     assert marked(mark) == []
-
-
-def command_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 def test_what_cannot_be_run_is_refused_before_anything_is_written(tmp_path: Path) -> None:

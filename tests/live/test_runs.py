@@ -15,7 +15,7 @@ from clients import catalog
 from harness.results import open_run, read_samples
 from harness.rig.process import Process, Rig
 from harness.rig.server import Serving, start_server
-from tests.live.support import balanced, bench, bench_done, marked
+from tests.live.support import balanced, bench, bench_done, connected, marked, words
 from tests.support import LIMIT_S, Run, until
 
 QUICK = ["--duration", "1", "--repeats", "1", "--rate", "100"]
@@ -122,7 +122,7 @@ def test_bad_input_is_said_all_at_once_and_nothing_is_written(tmp_path: Path) ->
     code, said, err = bench_done("run", str(path), "--out", str(out), "--target", "nonsense")
     assert code == 2
     assert said == ""
-    for words in (
+    for mistake in (
         "stiles: unknown key; did you mean 'styles'?",
         "styles[1]: unknown style 'grcp-unary'",
         "did you mean 'grpc-unary'?",
@@ -131,7 +131,7 @@ def test_bad_input_is_said_all_at_once_and_nothing_is_written(tmp_path: Path) ->
         "order.file: cannot read",
         "--target: 'nonsense' is not STYLE=ADDRESS",
     ):
-        assert words in err
+        assert mistake in err
     assert err.count("bad.toml") >= 5
     assert not out.exists()
     full = tmp_path / "full"
@@ -188,13 +188,6 @@ async def against(
                 break
     await asyncio.to_thread(process.communicate, timeout=5 * LIMIT_S)
     return process.returncode
-
-
-def connected(pid: int) -> bool:
-    """Whether a server has clients."""
-    import psutil
-
-    return any(c.status == "ESTABLISHED" for c in psutil.Process(pid).net_connections())
 
 
 @pytest.mark.parametrize("style", ["rest", "grpc-stream", "websocket", "sse"])
@@ -274,14 +267,6 @@ def test_a_server_of_ours_that_dies_is_named(run: Run, tmp_path: Path) -> None:
     assert run(case()) == 1
     assert {"server_died", "disconnected"} <= codes(cell_of(out, "rest"))
     assert cell_of(out, "noop")["counts"]["done"] == 200
-
-
-def words(pid: int) -> list[str]:
-    """A process's command line."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    except OSError:
-        return []
 
 
 def test_interrupted_after_two_trials(run: Run, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from harness.rig.process import Rig
-from tests.live.support import balanced, bench, bench_done, marked
+from tests.live.support import balanced, bench, bench_done, connected, marked, words
 from tests.support import LIMIT_S, Run, until
 
 FREEZE_S = 2.0
@@ -91,13 +91,8 @@ async def freeze(process: "subprocess.Popen[str]", mark: str, who: str) -> None:
     def both_run() -> bool:
         assert process.poll() is None, "the run ended early"
         for pid in marked(mark):
-            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-            for name in ("servers", "harness.load"):
-                if name in words:
-                    found[name] = pid
-        return len(found) == 2 and any(
-            c.status == "ESTABLISHED" for c in psutil.Process(found["servers"]).net_connections()
-        )
+            found.update({n: pid for n in ("servers", "harness.load") if n in words(pid)})
+        return len(found) == 2 and connected(found["servers"])
 
     await until("the server has clients", both_run)
     before = switches(found["servers"])
