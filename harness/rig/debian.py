@@ -85,7 +85,7 @@ def unpacked(recipe: Recipe, finish: Callable[[Path], None] | None = None) -> Pa
 
 def libraries(folder: Path) -> str:
     """LD_LIBRARY_PATH for what was unpacked there; empty where no library came along."""
-    found = sorted({file.parent for file in folder.glob("**/*-linux-*/lib*.so.*")})
+    found = sorted({file.parent for file in folder.glob("**/*-linux-*/**/lib*.so*")})
     return ":".join(str(place) for place in found)
 
 

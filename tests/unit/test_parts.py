@@ -251,6 +251,10 @@ def test_libraries_that_came_along_are_for_that_source_only(tmp_path: Path) -> N
     assert debian.libraries(tmp_path) == ""
     (place / "libmissing.so.2").touch()
     assert debian.libraries(tmp_path) == str(place)
+    # A library of one package's own lies deeper, and need not have its version behind.
+    (place / "own").mkdir()
+    (place / "own/libmissing-16.1.so").touch()
+    assert debian.libraries(tmp_path) == f"{place}:{place}/own"
     paths = {"libraries": str(place)}
     assert debian.environment(Source("redis", "cache", "1", "", paths)) == {
         "LD_LIBRARY_PATH": str(place)
