@@ -304,6 +304,22 @@ def complete() -> Summary:
 
 
 @cache
+def distributed() -> Summary:
+    """What two workers sent, whose clocks were known to 120 us."""
+    trials = [
+        [replace(trial(s, OPEN[0], n), clock_error_ms=0.12) for n in (1, 2, 3)] for s in STYLES
+    ]
+    host = {
+        "host": "load<1>",
+        "clock": {"offset_ns": -1_802, "error_ns": 120_000},
+        "processors": 4,
+        "environment": {"machine": {"cpu": "a CPU & its name"}},
+    }
+    cells = [cell(style, OPEN[0], (), each) for style, each in zip(STYLES, trials, strict=True)]
+    return summary(cells, hosts=[host, host])
+
+
+@cache
 def one_cell() -> Summary:
     """The smallest run."""
     return summary(product(["rest"], OPEN[:1]))
@@ -536,6 +552,7 @@ def against_itself() -> Summary:
 
 ALL: tuple[Make, ...] = (
     complete,
+    distributed,
     one_cell,
     many,
     partial,

@@ -60,3 +60,17 @@ def test_what_is_not_measured_is_said() -> None:
     text = page_of(summaries.complete).text
     assert "no round trip, no loss and no bandwidth is emulated" in text
     assert "&gt; 2 s</dt>" in text_of(summaries.complete)
+
+
+def test_of_a_run_with_workers_nothing_is_said_of_one_machine_and_one_clock() -> None:
+    alone, away = page_of(summaries.complete).text, page_of(summaries.distributed).text
+    assert "which client and server share where they run on one machine" in alone
+    for said in (
+        "which client and server share",
+        "over loopback: no round trip",
+        "Client, service",
+    ):
+        assert said in alone
+        assert said not in away
+    assert "by the offset that was measured before the trial, and measured again after it" in away
+    assert "What lies between the workers and the service is in every figure" in away
