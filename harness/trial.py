@@ -19,7 +19,8 @@ from harness.brake import Brake
 from harness.fault import Fault, prepare_fault
 from harness.generators import Generators
 from harness.hosts.crew import Crew
-from harness.hosts.remote import RemoteLoad, RemoteSampler, wires
+from harness.hosts.remote import RemoteLoad
+from harness.hosts.sampling import RemoteSampler, wires
 from harness.journal import Journal, Notes
 from harness.load.messages import LoadSpec, OrderSpec, TrialSpec, WireSpec
 from harness.load_process import Figures, Load, LoadProcess

@@ -1,22 +1,18 @@
-"""A worker as the run sees it, the generator that it runs, and what it sees of that."""
+"""A worker as the run sees it, and the generators that it runs."""
 
 import asyncio
 import contextlib
 import itertools
-import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from harness import results
 from harness.hosts.clock import Clock, Exchange, clock_of
 from harness.hosts.link import CHUNK, Door, Message
 from harness.hosts.parcel import joined, pack
-from harness.journal import Notes
+from harness.hosts.translation import translate
 from harness.load.consumption import shifted
 from harness.load.messages import TrialSpec
 from harness.load_process import Load, PartLost, TrialFailed
@@ -205,7 +201,7 @@ class RemoteLoad(Load):
             "drift_ns": after.offset_ns - self.clock.offset_ns,
         }
         try:
-            await asyncio.to_thread(_translate, path, self.clock, clock)
+            await asyncio.to_thread(translate, path, self.clock, clock)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrialFailed(f"what {self.member.name} sent cannot be read: {error}") from None
 
@@ -265,97 +261,3 @@ class RemoteLoad(Load):
     async def _until_ended(self) -> None:
         ended = await self.told_of("ended")
         self._code, self._words = int(ended["code"]), str(ended["words"])
-
-
-class RemoteSampler:
-    """As harness.sampling.Sampler, of a generator and its worker."""
-
-    def __init__(self, load: RemoteLoad, notes: Notes) -> None:
-        self._load = load
-        self._notes = notes
-        self._stopping: asyncio.Task[None]
-        self.wire: dict[str, Any] | None = None
-        """What it has counted; see harness.observe.wire.Wire."""
-
-    async def rest(self, seconds: float) -> None:
-        """See Sampler."""
-        await self._ask("rest", seconds, seconds=seconds)
-
-    async def watch(self, began: int, start: int, end: int) -> None:
-        """See Sampler."""
-        there, length_s = self._load.clock.there, (end - time.monotonic_ns()) / 1e9
-        await self._ask("watch", length_s, began=there(began), start=there(start), end=there(end))
-
-    def stop(self, at: int) -> None:
-        """See Sampler."""
-        load = self._load
-        told = load.member.say("cut", load=load.number, at=load.clock.there(at))
-        self._stopping = asyncio.create_task(told)
-
-    async def _ask(self, what: str, length_s: float, **fields: Any) -> None:
-        load, notes = self._load, self._notes
-        await load.member.say(what, load=load.number, cell=notes.cell, trial=notes.trial, **fields)
-        seen = await load.told_of("seen", length_s + ANSWER_LIMIT_S)
-        try:
-            self._note(seen)
-        except (KeyError, TypeError, ValueError) as error:
-            words = f"{load.member.name} saw what makes no sense"
-            raise TrialFailed(f"{words} ({type(error).__name__}: {error})") from None
-
-    def _note(self, seen: Message) -> None:
-        here, notes = self._load.clock.here, self._notes
-        notes.telemetry.extend({**row, "at": here(row["at"])} for row in seen["telemetry"])
-        for event in seen["events"]:
-            detail = json.loads(event["detail"])
-            if event["kind"] == "wire":
-                self.wire = {**detail, "from": here(detail["from"]), "to": here(detail["to"])}
-            elif event["kind"] == "processors":
-                detail |= {"at": here(detail["at"]), "host": self._load.member.name}
-                event = {**event, "at": here(event["at"]), "detail": json.dumps(detail)}
-                notes.events.append(event)
-
-
-def wires(samplers: Sequence[RemoteSampler]) -> dict[str, Any] | None:
-    """What all have counted, as one; None where one did not count."""
-    counted = [each.wire for each in samplers if each.wire is not None]
-    if not counted or len(counted) < len(samplers):
-        return None
-    return {
-        "from": min(each["from"] for each in counted),
-        "to": max(each["to"] for each in counted),
-        "flows": [flow for each in counted for flow in each["flows"]],
-        **{
-            name: sum(each[name] for each in counted)
-            for name in ("connections", "opened", "closed", "uncounted")
-        },
-    }
-
-
-def _translate(path: Path, clock: Clock, told: Mapping[str, Any]) -> None:
-    """Give a part's files this machine's clock. What a server says (`processed`, `happened`) is in
-    its own; but where the generator has it of a worker's arrivals, they were translated for it."""
-    samples = results.read_samples(path)
-    by = clock.offset_ns
-
-    def here(column: results.Ints) -> results.Ints:
-        return np.where(column == 0, 0, column - by)
-
-    start, end = samples.meta["window"]
-    translated = replace(
-        samples,
-        planned=here(samples.planned),
-        sent=here(samples.sent),
-        acked=here(samples.acked),
-        processed=here(samples.processed) if "producer" in samples.meta else samples.processed,
-        done=here(samples.done),
-        meta={**samples.meta, "window": [clock.here(start), clock.here(end)], "clock": dict(told)},
-    )
-    results.write_samples(path, translated)
-    if sightings := results.read_sightings(results.sightings_path(path)):
-        seen = here(sightings.seen)
-        results.write_sightings(results.sightings_path(path), replace(sightings, seen=seen))
-    # Arrivals were sent there from here.
-    if (file := results.arrivals_path(path)).exists():
-        arrivals = results.read_arrivals(file)
-        assert arrivals is not None
-        results.write_arrivals(file, replace(arrivals, at=here(arrivals.at)))

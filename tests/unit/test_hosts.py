@@ -18,7 +18,8 @@ from harness.cli.away import asked_workers, unreachable
 from harness.hosts.clock import Clock, Exchange, clock_of
 from harness.hosts.link import LEAST_TOKEN, TOKEN, Door, Message, listening_problems
 from harness.hosts.parcel import joined, pack, parted, unpack
-from harness.hosts.remote import MOST_UNHEARD, Member, RemoteSampler, wires
+from harness.hosts.remote import MOST_UNHEARD, Member
+from harness.hosts.sampling import RemoteSampler, wires
 from harness.load.consumption import read_rows, shifted
 from harness.load_process import PartLost
 from harness.report import words
