@@ -421,12 +421,10 @@ def generators_of(info: Mapping[str, Any]) -> int:
     return int(info["placement"].get("generators", 1))
 
 
-def generator_processors(info: Mapping[str, Any]) -> int:
-    """How many processors a run's generators have in turn, by its run.json. Where the system puts
-    them, each may have its own."""
-    if (told := info["placement"].get("processors")) is not None:
-        return int(told)
-    return len(info["placement"].get("generator") or range(generators_of(info)))
+def generator_places(info: Mapping[str, Any]) -> list[int]:
+    """The processor that each of a run's generators has, numbered from 0, by its run.json."""
+    # Before there were several, it was not told.
+    return list(info["placement"].get("places") or [0])
 
 
 def _run_info(folder: Path) -> dict[str, Any]:

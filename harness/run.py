@@ -354,7 +354,7 @@ def surroundings(targets: Mapping[str, str], placement: Placement) -> dict[str, 
             "server": placement.server,
             "shared": placement.shared,
             "generators": placement.generators,
-            "processors": placement.generator_processors,
+            "places": placement.places,
         },
         "targets": {style: redacted(address) for style, address in targets.items()},
     }

@@ -457,14 +457,14 @@ def read_result(setting: Setting, trial: Trial) -> TrialResult | None:
     if not path.exists():
         return None
     scenario = setting.plan.scenario
-    processors = setting.placement.generator_processors
     live = setting.watch.figures is not None
     return summarize_trial(
         results.read_samples(path),
         number,
         scenario.timeout_s,
         seen=observed(
-            *noted_by_trial(setting.journal)[trial.cell.id, number], processors=processors
+            *noted_by_trial(setting.journal)[trial.cell.id, number],
+            places=setting.placement.places,
         ),
         arrivals=results.read_arrivals(results.arrivals_path(path)) if live else None,
         objective=scenario.objective.percentile if scenario.objective else None,

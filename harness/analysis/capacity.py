@@ -11,7 +11,7 @@ from harness.analysis.instrument import late_generator
 from harness.analysis.stats import middle
 from harness.analysis.trial import TrialResult
 from harness.analysis.verdicts import Code
-from harness.results import generator_processors
+from harness.results import generator_places
 from harness.search import Found, Outcome, Search
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def capacities(info: Mapping[str, Any], cells: Sequence["CellResult"]) -> list[C
     for cell in cells:
         what = json.dumps([cell.info["variant"], cell.info["condition"]], sort_keys=True)
         searched.setdefault(what, []).append(cell)
-    processors = generator_processors(info)
+    processors = len(set(generator_places(info)))
     return [_capacity(search, objective, of_one, processors) for of_one in searched.values()]
 
 

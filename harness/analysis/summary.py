@@ -48,7 +48,7 @@ from harness.results import (
     Reading,
     Run,
     arrivals_path,
-    generator_processors,
+    generator_places,
     read_arrivals,
     read_samples,
     read_sightings,
@@ -268,7 +268,7 @@ class Summary:
 def summarize(run: Run) -> Summary:
     """Everything that the report says. Raises ValueError for a trial file that cannot be read."""
     noted, scenario = noted_by_trial(run), run.info["scenario"]
-    readings, processors = run.readings(), generator_processors(run.info)
+    readings, places = run.readings(), generator_places(run.info)
     cells = []
     for info in run.info["cells"]:
         trials = [
@@ -278,7 +278,7 @@ def summarize(run: Run) -> Summary:
                 scenario["timeout_s"],
                 read_sightings(sightings_path(path)),
                 _readers(info),
-                observed(*noted[at := (info["id"], int(path.stem))], readings[at], processors),
+                observed(*noted[at := (info["id"], int(path.stem))], readings[at], places),
                 read_arrivals(arrivals_path(path)),
                 steady(scenario, info),
                 objective_percentile(scenario),
@@ -315,16 +315,16 @@ def observed(
     marked: Sequence[Row],
     events: Sequence[Row],
     readings: Iterable[Reading] = (),
-    processors: int = 1,
+    places: Sequence[int] = (0,),
 ) -> Seen:
     """What was noted of a trial from outside: its rows of telemetry at marks, its events, and all
-    that was read of its processes' CPU time. `processors`: of the generators."""
+    that was read of its processes' CPU time. `places`: the processor of each generator."""
     marks = {(row["role"], row["mark"]): row for row in marked}
     said = {event["kind"]: event["detail"] for event in events}
     drained = [json.loads(e["detail"]) for e in events if e["kind"] == "drained"]
     return Seen(
         cpu_ns=_cpu_by_role(marks),
-        busiest_ns=busiest_ns(marks, "generator", processors),
+        busiest_ns=busiest_ns(marks, "generator", places),
         spent=spent_by_role(marks),
         counted=counted_between(marks),
         idle=idle(marks, events),

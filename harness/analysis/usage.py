@@ -52,14 +52,14 @@ def spent_by_role(marks: Marks) -> dict[str, Spent]:
     return {role: _spent(marks, names) for role, names in processes.items()}
 
 
-def busiest_ns(marks: Marks, role: str, processors: int) -> int | None:
-    """The CPU time within the window of a role's processes, which have so many processors in turn,
-    on the one where it is most; None where none was seen at both ends."""
+def busiest_ns(marks: Marks, role: str, places: Sequence[int]) -> int | None:
+    """The CPU time within the window of a role's processes on the processor where it is most.
+    `places`: the processor that each has. None where none was seen at both ends."""
     on_each: dict[int, int] = {}
     for name in (name for name, mark in marks if mark == _WINDOW[0] and _group(name) == role):
         used = _used(marks, [name], _WINDOW, "cpu_ns")
         if used is not None:
-            place = (int(name.partition(".")[2] or 1) - 1) % processors
+            place = places[int(name.partition(".")[2] or 1) - 1]
             on_each[place] = on_each.get(place, 0) + used
     return max(on_each.values(), default=None)
 
@@ -135,26 +135,31 @@ def other_busy(
     sampled at timer interrupts, which what wakes by a timer escapes.
     """
     said = [json.loads(e["detail"]) for e in events if e["kind"] == "processors"]
-    by_machine: dict[str, dict[str, Any]] = {}
+    by_machine: dict[str, list[dict[str, Any]]] = {}
     for each in said:
-        by_machine.setdefault(each.get("host", ""), {})[each["mark"]] = each
+        by_machine.setdefault(each.get("machine", ""), []).append(each)
     seen = [
-        _other_busy(marks, *(read[mark] for mark in between))
+        each
         for read in by_machine.values()
-        if set(between) <= read.keys()
+        if (each := _other_busy_of(read, marks, between)) is not None
     ]
     return max(seen, default=None)
 
 
-def _other_busy(marks: Marks, first: Mapping[str, Any], last: Mapping[str, Any]) -> float:
-    span_s = float(last["at"] - first["at"]) / 1e9
-    rest_s = _idle_s(last["processors"]) - _idle_s(first["processors"])
-    busy_s = len(last["processors"]) * span_s - rest_s
-    between = (first["mark"], last["mark"])
-    here = {role for role, mark in marks if mark == between[0]}
-    names = here & set(first.get("roles", here))
-    ours_s = sum(_used(marks, [name], between, "cpu_ns") or 0 for name in names) / 1e9
-    return (busy_s - ours_s) / span_s
+def _other_busy_of(
+    read: Iterable[Mapping[str, Any]], marks: Marks, between: tuple[str, str]
+) -> float | None:
+    """See other_busy, of one machine, whoever of its parties read it: the run, or a worker. Each
+    knows the roles of its own processes only."""
+    first, last = ([r for r in read if r["mark"] == mark] for mark in between)
+    if not first or not last:
+        return None
+    everyone = {role for role, mark in marks if mark == between[0]}
+    ours = {role for each in first for role in each.get("roles", everyone)} & everyone
+    used_s = sum(_used(marks, [name], between, "cpu_ns") or 0 for name in ours) / 1e9
+    span_s = (last[0]["at"] - first[0]["at"]) / 1e9
+    rest_s = _idle_s(last[0]["processors"]) - _idle_s(first[0]["processors"])
+    return float(len(last[0]["processors"]) - (rest_s + used_s) / span_s)
 
 
 def _idle_s(processors: Iterable[Mapping[str, float]]) -> float:

@@ -14,12 +14,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
-from harness.hosts.identity import boot_id, code_digest
+from harness.hosts.identity import boot_id, code_digest, software
 from harness.hosts.link import CHUNK, Line, Message
 from harness.hosts.parcel import parted, unpack
 from harness.journal import Notes
 from harness.observe.environment import collect_environment
 from harness.results import arrivals_path, sightings_path
+from harness.rig.awake import awake
 from harness.rig.process import Process, Rig, RigError
 from harness.sampling import Sampler
 
@@ -74,6 +75,7 @@ class Worker:
                 "boot": boot_id(),
                 "cpus": _cpus(),
                 "code": code_digest(),
+                "software": software(),
                 "environment": collect_environment(),
             },
         )
@@ -83,8 +85,10 @@ class Worker:
         while True:
             await self._find()
             _say("a run has begun")
-            why = await self._attend()
-            await self._end_all()
+            with awake() as kept:
+                await self._line.call(Message("awake", {"kept": kept}))
+                why = await self._attend()
+                await self._end_all()
             _say(f"the run is over{why}")
 
     async def leave(self, why: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from harness.hosts.identity import boot_id, code_digest
+from harness.hosts.identity import boot_id, unlike
 from harness.hosts.link import Door, Message
 from harness.hosts.remote import Member, RemoteLoad
 from harness.load_process import TrialFailed
@@ -95,14 +95,15 @@ class Crew:
     @property
     def placement(self) -> Placement:
         """Servers are on this machine; so are the generators of workers that share its kernel."""
-        own = {(member.boot, self._processors(member)) for member in self.members}
-        here = [cpu for boot, cpus in own if boot == boot_id() for cpu in cpus]
+        each = [(member.boot, self._processors(member)) for member in self.members]
+        distinct = list(dict.fromkeys(each))
+        here = [cpu for boot, cpus in distinct if boot == boot_id() for cpu in cpus]
         return Placement(
             tuple(sorted(set(here))) or None,
             this_machine().server,
             self._wanted.size,
-            processors=len(own),
             elsewhere=not here,
+            of_workers=tuple(map(distinct.index, each)),
         )
 
     def _processors(self, member: Member) -> tuple[int, ...]:
@@ -205,11 +206,11 @@ class Crew:
                 await self._note_loss(member)
 
     async def _greet(self, sender: bytes, hello: Message) -> None:
-        if hello["code"] != code_digest():
-            why = "this worker has another version of orderbench than the run; take the same commit"
+        if other := unlike(hello["code"], hello.fields.get("software", {})):
             if sender not in self._refused:
-                self._say(f"a worker at {hello['host']} was refused: it has another version")
+                self._say(f"a worker at {hello['host']} was refused: it has {other}")
             self._refused.add(sender)
+            why = f"this worker has {other}; take the run's commit, and set it up anew"
             await self._door.say(sender, Message("refused", {"why": why}))
             return
         free = [n for n, each in enumerate(self._places) if each is None or each.lost]

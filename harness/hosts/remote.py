@@ -42,6 +42,8 @@ class Member:
         self.cpus = [int(cpu) for cpu in hello["cpus"]]
         self.environment: Mapping[str, Any] = dict(hello["environment"])
         self.sender = sender
+        self.awake = False
+        """Whether its processors are kept awake while it is in the run."""
         self.clock = Clock()
         self.heard_at = time.monotonic()
         self.lost = ""
@@ -104,6 +106,8 @@ class Member:
                 answer = self._answers.get(message["number"])
                 if answer is not None and not answer.done():
                     answer.set_result((int(message["at"]), now_ns))
+            case "awake":
+                self.awake = bool(message["kept"])
             case "bye":
                 self.lose(str(message["why"]))
             case "left":

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from harness.hosts.identity import boot_id
 from harness.hosts.link import Message
 from harness.hosts.remote import ANSWER_LIMIT_S, RemoteLoad
 from harness.journal import Notes
@@ -55,7 +56,9 @@ class RemoteSampler:
             if event["kind"] == "wire":
                 self.wire = {**detail, "from": here(detail["from"]), "to": here(detail["to"])}
             elif event["kind"] == "processors":
-                detail |= {"at": here(detail["at"]), "host": self._load.member.name}
+                boot = self._load.member.boot
+                machine = "" if boot == boot_id() else boot
+                detail |= {"at": here(detail["at"]), "machine": machine}
                 event = {**event, "at": here(event["at"]), "detail": json.dumps(detail)}
                 notes.events.append(event)
 

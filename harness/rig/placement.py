@@ -14,8 +14,9 @@ class Placement:
     generators: int = 1
     elsewhere: bool = False
     """Whether generators are on other machines than servers."""
-    processors: int | None = None
-    """Those that generators have on several machines, where they are on such."""
+    of_workers: tuple[int, ...] | None = None
+    """Where workers run the generators: the processor that each has, numbered from 0 over all of
+    their machines."""
 
     @property
     def shared(self) -> bool:
@@ -31,23 +32,27 @@ class Placement:
         return None if self.generator is None else (self.generator[part % len(self.generator)],)
 
     @property
-    def generator_processors(self) -> int:
-        """How many processors generators have; where the system puts them, each its own."""
-        if self.processors is not None:
-            return self.processors
-        return self.generators if self.generator is None else len(self.generator)
+    def places(self) -> tuple[int, ...]:
+        """The processor that each generator has, numbered from 0; where the system puts them, each
+        may have its own."""
+        if self.of_workers is not None:
+            return self.of_workers
+        own = self.generators if self.generator is None else len(self.generator)
+        return tuple(part % own for part in range(self.generators))
 
     @property
     def words(self) -> str:
         """What is to be said of several generators; empty for one."""
         if self.generators == 1:
             return ""
-        if self.elsewhere:
-            return f"{self.generators} generators on other machines"
-        if self.generator is None:
+        if self.generator is None and self.of_workers is None:
             return f"{self.generators} generators, where the system puts them"
-        own = len(self.generator)
-        where = f"{'processor' if own == 1 else 'processors'} {', '.join(map(str, self.generator))}"
+        own = len(set(self.places))
+        where = "processor" if own == 1 else "processors"
+        if self.of_workers is not None:
+            where = f"{own} {where} of their workers"
+        elif self.generator is not None:
+            where = f"{where} {', '.join(map(str, self.generator))}"
         if own >= self.generators:
             return f"{self.generators} generators on {where}"
         return f"{self.generators} generators share {where}: they send no more than {own} could"

@@ -485,7 +485,7 @@ def test_another_version_is_refused_and_too_few_are_not_enough(
             await line.say(Message("hello", {"host": "b", "code": "of another commit"}))
             answer = await asyncio.wait_for(line.hear(), LIMIT_S)
             assert answer.kind == "refused"
-            assert "same commit" in answer["why"]
+            assert "take the run's commit" in answer["why"]
             with pytest.raises(RigError, match="0 of 1 workers came"):
                 await crew.gather()
 

@@ -90,6 +90,7 @@ def test_the_ceiling_of_several_generators_is_that_of_their_processors() -> None
     """Issue 8.3."""
     usual = every_ending()
     placement = {"generator": [1, 2], "server": [3], "shared": False, "generators": 3}
+    placement["places"] = [0, 1, 0]
     three = Summary({**usual.info, "placement": placement}, usual.cells)
     assert three.capacities[0].generator_per_s == pytest.approx(2e6 / 90)
     assert "2 processors by the CPU time" in " ".join(answers(three))

@@ -232,20 +232,34 @@ def test_generators_have_processors_of_their_own_where_there_are_enough(
 
 
 @pytest.mark.parametrize(
-    ("placed", "words", "processors"),
+    ("placed", "words", "places"),
     [
-        (Placement((1,), (3,)), "", 1),
-        (Placement((1, 2), (3,), 2), "2 generators on processors 1, 2", 2),
-        (Placement((0,), (1,), 2), "2 generators share processor 0: they send no more than 1", 1),
-        (Placement(None, None, 2), "2 generators, where the system puts them", 2),
+        (Placement((1,), (3,)), "", (0,)),
+        (Placement((1, 2), (3,), 2), "2 generators on processors 1, 2", (0, 1)),
+        (
+            Placement((0,), (1,), 2),
+            "2 generators share processor 0: they send no more than 1",
+            (0, 0),
+        ),
+        (Placement(None, None, 2), "2 generators, where the system puts them", (0, 1)),
+        (
+            Placement(None, (1,), 3, elsewhere=True, of_workers=(0, 0, 1)),
+            "3 generators share 2 processors of their workers: they send no more than 2",
+            (0, 0, 1),
+        ),
+        (
+            Placement((0,), (1,), 2, of_workers=(0, 1)),
+            "2 generators on 2 processors of their workers",
+            (0, 1),
+        ),
     ],
 )
 def test_where_several_generators_are_is_said(
-    placed: Placement, words: str, processors: int
+    placed: Placement, words: str, places: tuple[int, ...]
 ) -> None:
     assert placed.words.startswith(words)
     assert bool(placed.words) == bool(words)
-    assert placed.generator_processors == processors
+    assert placed.places == places
 
 
 def problems(workers: object, **changes: object) -> list[str]:

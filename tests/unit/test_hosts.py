@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import platform
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from benchmarks.trial import SPEC
 from harness.analysis.usage import other_busy
 from harness.cli.away import asked_workers, unreachable
+from harness.hosts import identity
 from harness.hosts.clock import Clock, Exchange, clock_of
 from harness.hosts.link import LEAST_TOKEN, TOKEN, Door, Message, listening_problems
 from harness.hosts.parcel import joined, pack, parted, unpack
@@ -148,9 +150,9 @@ def test_a_run_listens_at_an_address_of_its_machine(address: str) -> None:
 
 
 def test_others_are_at_work_on_the_machine_where_most_are() -> None:
-    def seen(host: str, mark: str, at: int, idle: float, roles: list[str]) -> dict[str, str]:
+    def seen(machine: str, mark: str, at: int, idle: float, roles: list[str]) -> dict[str, str]:
         said: dict[str, object] = {"mark": mark, "at": at, "roles": roles}
-        said |= {"processors": [{"idle": idle}]} | ({"host": host} if host else {})
+        said |= {"processors": [{"idle": idle}]} | ({"machine": machine} if machine else {})
         return {"kind": "processors", "detail": json.dumps(said)}
 
     second = 10**9
@@ -169,6 +171,42 @@ def test_others_are_at_work_on_the_machine_where_most_are() -> None:
     assert other_busy(marks, events[:2]) == pytest.approx(0.1)
     # A machine that was not seen to the end says nothing.
     assert other_busy(marks, events[:3]) == pytest.approx(0.1)
+    # What shares a machine is no stranger there, whoever reads it: 0.6 busy, all but 0.05 ours.
+    shared = [
+        seen("", "window_start", 0, 0.0, ["server"]),
+        seen("", "window_start", 0, 0.0, ["generator"]),
+        seen("", "window_end", second, 0.2, ["generator"]),
+        seen("", "window_end", second, 0.2, ["server"]),
+    ]
+    assert other_busy(marks, shared) == pytest.approx(0.05)
+
+
+def test_a_worker_that_would_send_otherwise_is_told_in_what(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code, ours = identity.code_digest(), dict(identity.software())
+    assert identity.unlike(code, ours) == ""
+    assert identity.unlike("0", ours) == "another version of orderbench"
+    theirs = {**ours, "aiohttp": "3.0", "more": "1"}
+    del theirs["grpcio"]
+    assert identity.unlike(code, theirs) == (
+        f"aiohttp 3.0 in place of {ours['aiohttp']}, grpcio missing in place of {ours['grpcio']},"
+        " more 1 in place of none"
+    )
+    assert ours["Python"] == platform.python_version()
+
+
+def test_what_a_worker_records_with_is_of_its_version() -> None:
+    """Not of its load alone: samples, clocks and telemetry are made there too."""
+    told = {str(path.relative_to(identity.ROOT)) for path in identity.sources()}
+    assert {
+        "harness/results.py",
+        "harness/sampling.py",
+        "harness/recording.py",
+        "harness/observe/wire.py",
+        "clients/http.py",
+        "requirements.lock",
+    } <= told
 
 
 def test_what_several_have_counted_is_one() -> None:

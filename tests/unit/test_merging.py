@@ -26,7 +26,7 @@ from harness.results import (
     Arrivals,
     Samples,
     Sightings,
-    generator_processors,
+    generator_places,
     generators_of,
 )
 from tests.unit import summaries
@@ -257,14 +257,20 @@ def marks(*used: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("used", "processors", "busiest"),
-    [((400, 900), 2, 900), ((400, 500), 1, 900), ((300, 400, 350), 2, 650), ((700,), 1, 700)],
+    ("used", "places", "busiest"),
+    [
+        ((400, 900), [0, 1], 900),
+        ((400, 500), [0, 0], 900),
+        ((300, 400, 350), [0, 1, 0], 650),
+        ((450, 450, 200), [0, 0, 1], 900),
+        ((700,), [0], 700),
+    ],
 )
 def test_a_generator_is_as_busy_as_its_processor(
-    used: tuple[int, ...], processors: int, busiest: int
+    used: tuple[int, ...], places: list[int], busiest: int
 ) -> None:
     """Two that share one are at its limit with half of it each."""
-    seen = observed(marks(*used), [], processors=processors)
+    seen = observed(marks(*used), [], places=places)
     assert seen.busiest_ns == busiest
     assert seen.cpu_ns["generator"] == sum(used)
     trial = summarize_trial(samples([1, 2, 3], window=[0, 1000]), 1, 2.0, seen=seen)
@@ -272,19 +278,17 @@ def test_a_generator_is_as_busy_as_its_processor(
 
 
 @pytest.mark.parametrize(
-    ("placement", "processors", "generators"),
+    ("placement", "places", "generators"),
     [
-        ({"shared": False}, 1, 1),
-        ({"generator": [1, 2], "generators": 2}, 2, 2),
-        ({"generator": [0], "generators": 2}, 1, 2),
-        ({"generator": None, "generators": 3}, 3, 3),
+        ({"shared": False}, [0], 1),
+        ({"generator": [1, 2], "generators": 2, "places": [0, 1]}, [0, 1], 2),
     ],
 )
 def test_how_many_generators_there_were_is_in_the_placement(
-    placement: dict[str, Any], processors: int, generators: int
+    placement: dict[str, Any], places: list[int], generators: int
 ) -> None:
     info = {"placement": placement}
-    assert generator_processors(info) == processors
+    assert generator_places(info) == places
     assert generators_of(info) == generators
 
 
