@@ -191,6 +191,8 @@ async def _execute(
                     if len(trials.cells) > len(turn.record.info["cells"]):
                         turn.record.note(cells=[_cell_info(plan, cell) for cell in trials.cells])
                     result = await _one(turn, trial, number)
+                    if crew is not None:
+                        _note_workers(turn.record, crew)
                 trials.tell(trial, result)
             if brake.pulled:
                 for record in records:
@@ -279,6 +281,14 @@ async def _one(turn: _Turn, trial: Trial, number: int) -> TrialResult | None:
         setting.journal.write()
 
 
+def _note_workers(record: Record, crew: Crew) -> None:
+    """Who has come in the place of a worker that was lost."""
+    if len(told := crew.told) > len(record.info["hosts"]):
+        placement = _placement_info(crew.placement)
+        placement["shared"] |= record.info["placement"]["shared"]
+        record.note(hosts=told, placement=placement)
+
+
 async def _stop(parts: Parts, journal: Journal) -> None:
     try:
         await parts.stop()
@@ -349,14 +359,18 @@ def surroundings(targets: Mapping[str, str], placement: Placement) -> dict[str, 
     """Where a run takes place, and against whose services, as in run.json."""
     return {
         "environment": collect_environment(),
-        "placement": {
-            "generator": placement.generator,
-            "server": placement.server,
-            "shared": placement.shared,
-            "generators": placement.generators,
-            "places": placement.places,
-        },
+        "placement": _placement_info(placement),
         "targets": {style: redacted(address) for style, address in targets.items()},
+    }
+
+
+def _placement_info(placement: Placement) -> dict[str, Any]:
+    return {
+        "generator": placement.generator,
+        "server": placement.server,
+        "shared": placement.shared,
+        "generators": placement.generators,
+        "places": placement.places,
     }
 
 

@@ -31,8 +31,8 @@ def machine_facts(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _worker(host: Mapping[str, Any]) -> str:
-    machine = host["environment"].get("machine", {})
-    return f"{host['processors']} of {machine.get('cpu')}"
+    cpu, awake = host["environment"].get("machine", {}).get("cpu"), host["awake"]
+    return f"{host['processors']} of {cpu}, {'' if awake else 'not '}kept awake"
 
 
 def machine_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -396,7 +396,10 @@ def _rest(
     """What the cell's variant used at rest, in whichever cell it was seen that costs the same."""
     alike = {each["id"] for each in run.info["cells"] if _at_rest(each) == _at_rest(info)}
     seen = {(r["cell"], r["trial"]) for r in run.marks if r["mark"] == "idle_start"}
-    return next((observed(*noted[at]).idle for at in sorted(seen) if at[0] in alike), None)
+    places = generator_places(run.info)
+    return next(
+        (observed(*noted[at], places=places).idle for at in sorted(seen) if at[0] in alike), None
+    )
 
 
 def _at_rest(info: Mapping[str, Any]) -> list[Any]:

@@ -66,7 +66,7 @@ def compared(a: Path, b: Path, problems: list[str]) -> "TwoRuns":
     if problems:
         raise BadInput(problems)
     base, other = found
-    return compare(base, other, known_pairs(base.info["environment"]))
+    return compare(base, other, known_pairs(base.info))
 
 
 def tell(found: "TwoRuns", screen: "Console", same: bool = False) -> None:
@@ -81,7 +81,7 @@ def tell(found: "TwoRuns", screen: "Console", same: bool = False) -> None:
     if found.interleaved or any(row.hindrance in whole and not row.metric for row in found.rows):
         return
     base, other = found.base.info, found.other.info
-    if (same or same_code(base, other)) and keep_pair(base["environment"], found.pair):
+    if (same or same_code(base, other)) and keep_pair(base, found.pair):
         screen.print(
             "Two runs of the same: how much they differ is kept, and is part of this machine's"
             " floor for other pairs of runs.",

@@ -63,6 +63,8 @@ class Crew:
         self._tasks: list[asyncio.Task[None]] = []
         self._gave_up = False
         self._strangers = 0
+        self._sent: list[Member] = []
+        self._shown: list[dict[str, Any]] = []
 
     async def __aenter__(self) -> Self:
         self._tasks = [
@@ -115,15 +117,16 @@ class Crew:
 
     @property
     def told(self) -> list[dict[str, Any]]:
-        """As in run.json: who they were when the run began."""
+        """As in run.json: who has sent a part of the load, or is to."""
         return [
             {
                 "host": member.host,
                 "clock": asdict(member.clock),
                 "processors": len(member.cpus),
+                "awake": member.awake,
                 "environment": member.environment,
             }
-            for member in self.members
+            for member in self._sent or self.members
         ]
 
     @property
@@ -155,13 +158,16 @@ class Crew:
                 + self._unheard()
             )
         for member in self.members:
-            clock = await member.measure()
+            try:
+                clock = await member.measure()
+            except TrialFailed as error:
+                raise RigError(f"before the run began, {error}") from None
             self._say(
                 f"{member.name}: {len(member.cpus)} processors, clock"
                 f" {clock.offset_ns / 1e3:+,.1f} \u00b5s from here,"
                 f" \u00b1 {clock.error_ns / 1e3:,.1f}"
             )
-        self._show(self.states)
+        self._show_states()
 
     async def start(self, part: int, role: str) -> RemoteLoad:
         """A generator of the worker with that place, from 0. Raises TrialFailed."""
@@ -171,7 +177,10 @@ class Crew:
         self._gave_up = False
         member = self._places[part]
         assert member is not None
-        return await member.start(role, self._processors(member))
+        load = await member.start(role, self._processors(member))
+        if member not in self._sent:
+            self._sent.append(member)
+        return load
 
     async def _complete(self, limit_s: float) -> bool:
         def complete() -> bool:
@@ -220,7 +229,7 @@ class Crew:
         self._places[free[0]] = self._by_sender[sender] = member
         await member.say("welcome")
         self._say(f"{member.name} has come")
-        self._show(self.states)
+        self._show_states()
         async with self._changed:
             self._changed.notify_all()
 
@@ -235,11 +244,17 @@ class Crew:
                     await self._note_loss(member)
                 else:
                     await member.say("ping", number=-1)
+            self._show_states()
+
+    def _show_states(self) -> None:
+        if (states := self.states) != self._shown:
+            self._shown = states
+            self._show(states)
 
     async def _note_loss(self, member: Member) -> None:
         self._by_sender.pop(member.sender, None)
         self._say(member.lost)
-        self._show(self.states)
+        self._show_states()
         async with self._changed:
             self._changed.notify_all()
 

@@ -29,7 +29,8 @@ def _hosts(hosts: Sequence[Mapping[str, Any]]) -> list[tuple[str, Pairs]]:
     for number, host in enumerate(hosts, 1):
         clock = host["clock"]
         off = f"{clock['offset_ns'] / 1e3:+,.1f} µs, known to ± {clock['error_ns'] / 1e3:,.1f} µs"
-        known = pairs(host["environment"].get("machine", {}))
+        machine = host["environment"].get("machine", {})
+        known = pairs({**machine, "kept awake": host["awake"]})
         found.append((f"worker {number}: {host['host']}", [("clock from the run's", off), *known]))
     return found
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 from harness.analysis.calibration import Check
 
 UNKNOWN = "not calibrated on this machine: python3 bench.py calibrate"
+ELSEWHERE = "a calibration is of a generator beside the service; of workers there is none"
 
 
 def print_checks(checks: Sequence[Check], console: Console) -> None:
@@ -49,6 +50,8 @@ def quoted(info: Mapping[str, Any]) -> str:
     look for one."""
     if "instrument" not in info:
         return ""
+    if info.get("hosts"):
+        return ELSEWHERE
     found = info["instrument"]
     if found is None:
         return UNKNOWN

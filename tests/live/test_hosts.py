@@ -20,6 +20,7 @@ import pytest
 
 from harness.hosts import crew as crews
 from harness.hosts.crew import Crew, Wanted
+from harness.hosts.identity import code_digest, software
 from harness.hosts.link import LARGEST, TOKEN, Door, Line, Message
 from harness.load.messages import LoadSpec
 from harness.load.schedule import planned_instants
@@ -326,6 +327,12 @@ def test_a_worker_that_goes_is_named_and_another_takes_its_place(
     (part,) = set(partial.numbers % 2)
     own = plan_of(out, partial, 12.4)[part::2]
     assert partial.planned.tolist() == [each for each in own if each < at]
+    # All three are in the report, with the clock of the one that came later.
+    hosts = open_run(out).info["hosts"]
+    assert len(hosts) == 3
+    assert all(host["clock"]["error_ns"] > 0 for host in hosts)
+    shown = [line["rows"] for line in after if line["event"] == "hosts"][-1]
+    assert all(row["error_us"] > 0 for row in shown if row["state"] == "there")
     # The second one is whole.
     assert whole.planned.tolist() == plan_of(out, whole, 12.4)
     assert cell["counts"]["planned"] == int(partial.measured.sum() + whole.measured.sum())
@@ -491,6 +498,28 @@ def test_another_version_is_refused_and_too_few_are_not_enough(
 
     run(case())
     assert any("b was refused" in words for words in said)
+
+
+def test_a_worker_that_leaves_before_its_clock_is_known_ends_the_run_in_words(run: Run) -> None:
+    address = free_address()
+    who = {"host": "b", "pid": 1, "boot": "x", "cpus": [0], "environment": {}}
+    who |= {"code": code_digest(), "software": software()}
+
+    async def case() -> None:
+        async with (
+            Crew(Wanted(address, 1, SECRET), lambda _: None, lambda _: None) as crew,
+            Line(address, SECRET) as line,
+        ):
+            await line.say(Message("hello", who))
+            assert (await asyncio.wait_for(line.hear(), LIMIT_S)).kind == "welcome"
+            gathering = asyncio.create_task(crew.gather())
+            while (await asyncio.wait_for(line.hear(), LIMIT_S)).kind != "ping":
+                pass
+            await line.say(Message("bye", {"why": "it was told to end"}))
+            with pytest.raises(RigError, match="was lost: it was told to end"):
+                await asyncio.wait_for(gathering, LIMIT_S)
+
+    run(case())
 
 
 def test_an_address_that_is_taken_is_told(run: Run, tmp_path: Path) -> None:

@@ -313,6 +313,7 @@ def distributed() -> Summary:
         "host": "load<1>",
         "clock": {"offset_ns": -1_802, "error_ns": 120_000},
         "processors": 4,
+        "awake": True,
         "environment": {"machine": {"cpu": "a CPU & its name"}},
     }
     cells = [cell(style, OPEN[0], (), each) for style, each in zip(STYLES, trials, strict=True)]

@@ -37,7 +37,7 @@ from harness.load.messages import LoadSpec, OrderSpec
 from harness.load.orders import work_times_us
 from harness.load.schedule import planned_instants
 from harness.machine import CALIBRATION, calibration_of, machine_id, remember, remembered
-from harness.report.instrument import UNKNOWN, quoted
+from harness.report.instrument import ELSEWHERE, UNKNOWN, quoted
 from harness.results import DONE, DROPPED, Samples
 from harness.rig.awake import awake
 from orders.line import NO_WORK_US, STALL_EVERY, Line, latenesses, turn
@@ -384,3 +384,4 @@ def test_later_reports_quote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             f"calibrated on 2026-11-24 at commit 01234567, {said}, +100 µs reads 96 to 104 µs,"
             " p99 within 3% of queueing theory's"
         )
+        assert quoted({**info, "hosts": [{"host": "b"}]}) == ELSEWHERE

@@ -391,18 +391,26 @@ def test_a_pair_that_follows_from_others_says_nothing_new() -> None:
 
 def test_pairs_are_kept_by_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDERBENCH_CACHE", str(tmp_path))
-    environment = summaries.one_cell().info["environment"]
-    other = {**environment, "machine": {**environment["machine"], "cpu": "Another"}}
-    assert known_pairs(environment) == Between()
-    assert keep_pair(environment, pair("a", "b"))
-    assert not keep_pair(environment, pair("a", "b"))
-    assert keep_pair(environment, pair("b", "c"))
-    assert known_pairs(environment).pairs == (pair("a", "b"), pair("b", "c"))
+    run = summaries.one_cell().info
+    environment = run["environment"]
+    machine = {**environment["machine"], "cpu": "Another"}
+    other = {**run, "environment": {**environment, "machine": machine}}
+    assert known_pairs(run) == Between()
+    assert keep_pair(run, pair("a", "b"))
+    assert not keep_pair(run, pair("a", "b"))
+    assert keep_pair(run, pair("b", "c"))
+    assert known_pairs(run).pairs == (pair("a", "b"), pair("b", "c"))
     assert known_pairs(other) == Between()
     (kept,) = tmp_path.rglob("*.json")
+    # What workers send over a network is another instrument.
+    away = {**run, "hosts": summaries.distributed().info["hosts"]}
+    assert known_pairs(away) == Between()
+    assert keep_pair(away, pair("a", "b"))
+    assert known_pairs(away).pairs == (pair("a", "b"),)
+    assert known_pairs({**away, "hosts": away["hosts"][:1]}) == Between()
     for damaged in ("[1]", '{"pairs": 1}', "nonsense", '[{"runs": ["a"]}]'):
         kept.write_text(damaged)
-        assert known_pairs(environment) == Between()
+        assert known_pairs(run) == Between()
 
 
 def test_runs_and_scenarios_have_names() -> None:
@@ -444,14 +452,14 @@ def test_two_runs_of_one_clean_commit_are_kept_unasked(
     monkeypatch.setenv("ORDERBENCH_CACHE", str(tmp_path))
     rng = np.random.default_rng(12)
     a, b = made(rng, "a"), made(rng, "b")
-    environment = a.info["environment"]
+    project = {**a.info["environment"]["project"], "changed": True}
     screen = Console(width=PLAIN_WIDTH, file=StringIO())
 
     def kept(base: Summary, other: Summary, same: bool = False) -> int:
-        tell(compare(base, other, known_pairs(environment)), screen, same)
-        return len(known_pairs(environment).pairs)
+        tell(compare(base, other, known_pairs(a.info)), screen, same)
+        return len(known_pairs(a.info).pairs)
 
-    dirty = {**environment, "project": {**environment["project"], "changed": True}}
+    dirty = {**a.info["environment"], "project": project}
     changed = made(rng, "c", environment=dirty)
     assert kept(a, changed) == 0
     assert kept(a, b) == 1
@@ -464,6 +472,6 @@ def test_two_runs_of_one_clean_commit_are_kept_unasked(
     longer = {**a.info["scenario"], "duration_s": 60.0}
     assert kept(a, made(rng, "f", scenario=longer), same=True) == 2
     # Now there is a floor, and a further pair is judged.
-    said = words(compare(a, made(rng, "g", slower={"rest": 9.0}), known_pairs(environment)))
+    said = words(compare(a, made(rng, "g", slower={"rest": 9.0}), known_pairs(a.info)))
     assert said["rest", "p50"] is Word.SLOWER
     assert said["websocket", "p50"] is Word.NO_DIFFERENCE
