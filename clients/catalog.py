@@ -44,6 +44,11 @@ class Entry:
         return self.speaks or self.style
 
     @property
+    def called_back(self) -> bool:
+        """Whether its server connects to it as well."""
+        return self.talks_to == "webhook"
+
+    @property
     def null(self) -> bool:
         """Whether nothing is read or done on either side."""
         return self.server == "null"

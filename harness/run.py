@@ -300,7 +300,8 @@ def _lacking(setting: Setting, cell: Cell) -> str:
     """Why what a cell needs beside its service is not there; empty if all is."""
     if cell.variant.style in setting.targets:
         return ""
-    if setting.crew is not None and cell.condition.cut_idle_s and cell.variant.style == "webhook":
+    called_back = cell.variant.entry.called_back
+    if setting.crew is not None and cell.condition.cut_idle_s and called_back:
         return (
             "webhook: a service behind a relay does not see who asks to be called back, and calls"
             " nobody on another machine; run it without workers"

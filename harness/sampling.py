@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from harness.journal import Notes
 from harness.observe import telemetry, wire
@@ -22,14 +23,17 @@ class Sampler:
         notes: Notes,
         pids: Mapping[str, int],
         others: Mapping[str, int],
-        outside: str = wire.OUTSIDE,
+        client: wire.Elsewhere | None = None,
     ) -> None:
         """`pids`: the trial's processes by role, as wire.Meter takes them; `others`: those which
-        take no part and whose CPU time is read all the same. `outside`: see wire.Meter."""
+        take no part and whose CPU time is read all the same. `client`: see wire.Meter."""
         self._notes = notes
         self._pids = pids
         self._all = {**pids, **others}
-        self._outside = outside
+        self._client = client
+        self.wire: dict[str, Any] | None = None
+        """What went over TCP (see wire.Wire), between the instants `from` and `to`; None where it
+        was not counted."""
         self._window: tuple[int, int]
 
     async def rest(self, seconds: float) -> None:
@@ -67,7 +71,7 @@ class Sampler:
 
     async def _count(self, began: int) -> None:
         try:
-            meter = wire.Meter(self._pids, self._outside)
+            meter = wire.Meter(self._pids, self._client)
         except OSError:
             return
         async with meter:
@@ -79,8 +83,7 @@ class Sampler:
             counted = asdict(await meter.end())
             last = time.monotonic_ns()
             self._notes.sample(self._all, "count_end", whole=True)
-        said = {"from": first, "to": last, **counted}
-        self._notes.event("wire", json.dumps(said))
+        self.wire = {"from": first, "to": last, **counted}
 
     def _mark(self, mark: str) -> None:
         said = {

@@ -98,7 +98,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class _Served:
+class Served:
     """What the generator talks to."""
 
     address: str
@@ -106,6 +106,11 @@ class _Served:
     """By role; further processes of a role are `server.2`, `broker.2`..."""
     workers: tuple[Server, ...] = ()
     broker: BrokerAddress | None = None
+
+    @property
+    def meets_clients(self) -> bool:
+        """Whether what generators connect to is a process of the run."""
+        return "broker" in self.pids if self.broker else bool(self.pids)
 
 
 class OneTrial:
@@ -145,7 +150,7 @@ class OneTrial:
             await generators.drained()
             await generators.finish(await self._drain(served, folder))
 
-    async def _start(self, stack: contextlib.AsyncExitStack) -> tuple[Generators, _Served]:
+    async def _start(self, stack: contextlib.AsyncExitStack) -> tuple[Generators, Served]:
         # They import their libraries while the server does, on another processor.
         crew, placement = self._setting.crew, self._setting.placement
 
@@ -160,14 +165,14 @@ class OneTrial:
         )
         return generators, await self._serve(stack)
 
-    async def _serve(self, stack: contextlib.AsyncExitStack) -> _Served:
+    async def _serve(self, stack: contextlib.AsyncExitStack) -> Served:
         """Start what the generator talks to."""
         setting, cell = self._setting, self._trial.cell
         entry, condition = cell.variant.entry, cell.condition
         await setting.parts.let_run(entry.broker)
         target = setting.targets.get(cell.variant.style)
         if target is not None or not entry.server:
-            return _Served(target or "", {})
+            return Served(target or "", {})
         if entry.broker:
             return await self._serve_at_broker(stack)
         certificates = setting.certificates if condition.tls else None
@@ -200,9 +205,9 @@ class OneTrial:
             stack.push_async_callback(self._end_relay, relay)
             pids["relay"] = relay.process.pid
             address = address.removesuffix(upstream) + relay.address
-        return _Served(address, pids)
+        return Served(address, pids)
 
-    async def _serve_at_broker(self, stack: contextlib.AsyncExitStack) -> _Served:
+    async def _serve_at_broker(self, stack: contextlib.AsyncExitStack) -> Served:
         """Start the workers of a style that has a broker, on topics and queues of their own."""
         setting, cell = self._setting, self._trial.cell
         way = cell.condition.broker
@@ -226,7 +231,7 @@ class OneTrial:
         self._journal.event("server_ready", json.dumps(way.options), self._trial)
         pids = numbered("server", [worker.process.pid for worker in workers])
         pids |= numbered("broker", list(broker.pids.values()))
-        return _Served(workers[0].address, pids, tuple(workers), address)
+        return Served(workers[0].address, pids, tuple(workers), address)
 
     def _serving(self) -> Serving:
         setting, condition = self._setting, self._trial.cell.condition
@@ -282,7 +287,7 @@ class OneTrial:
         if not self._hurried and (said := await server.process.hear()) is not None:
             self._journal.event("server_stopped", json.dumps(said), self._trial)
 
-    async def _load(self, generators: Generators, served: _Served) -> None:
+    async def _load(self, generators: Generators, served: Served) -> None:
         notes = self._journal.of(self._trial)
         notes.sample(served.pids, "before_open")
         for pid in served.pids.values():
@@ -327,9 +332,8 @@ class OneTrial:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        far = [each for each in eyes if isinstance(each, RemoteSampler)]
-        if far and not served.pids and (counted := wires(far)) is not None:
-            notes.event("wire", json.dumps(counted))
+        if (told := counted(eyes, served)) is not None:
+            notes.event("wire", json.dumps(told))
         files = await self._drain(served, self._path.parent)
         try:
             await generators.finish(files)
@@ -338,17 +342,20 @@ class OneTrial:
                 file.unlink(missing_ok=True)
 
     def _eyes(
-        self, notes: Notes, generators: Generators, served: _Served
+        self, notes: Notes, generators: Generators, served: Served
     ) -> list[Sampler | RemoteSampler]:
         """On this machine and on those of generators that are elsewhere."""
         far = [each for each in generators.all if isinstance(each, RemoteLoad)]
         pids = {**served.pids, **self._stores(), **({} if far else generators.pids)}
         others = {**self._setting.parts.frozen_pids, "harness": os.getpid()}
-        outside = wire.CLIENT if far and served.pids else wire.OUTSIDE
-        here = Sampler(notes, pids, others, outside)
+        client = None
+        if far and served.meets_clients:
+            called_back = self._trial.cell.variant.entry.called_back
+            client = wire.Elsewhere("server" if called_back else "")
+        here = Sampler(notes, pids, others, client)
         return [here, *(RemoteSampler(each, notes) for each in far)]
 
-    async def _prepare_fault(self, served: _Served) -> Fault | None:
+    async def _prepare_fault(self, served: Served) -> Fault | None:
         shape = self._plan.scenario.fault
         if shape is None or served.broker is None:
             return None
@@ -359,7 +366,7 @@ class OneTrial:
 
         return await prepare_fault(shape, broker, served.broker, tell)
 
-    async def _drain(self, served: _Served, folder: Path) -> list[Path]:
+    async def _drain(self, served: Served, folder: Path) -> list[Path]:
         """Let the workers take what is left; returns the files of what each has taken. Raises
         RigError."""
         shape = self._plan.scenario.ingest
@@ -448,6 +455,15 @@ class OneTrial:
             poll_interval_s=poll.interval_ms / 1e3,
             poll_longest_s=poll.longest_ms / 1e3,
         )
+
+
+def counted(eyes: Sequence[Sampler | RemoteSampler], served: Served) -> dict[str, Any] | None:
+    """What went over TCP in a trial, see Sampler.wire: as seen from here, where all of it can be;
+    with what generators elsewhere carried, where they connect to nothing here."""
+    here, *far = eyes
+    if not far or served.meets_clients:
+        return here.wire
+    return wires(eyes if served.pids else far)
 
 
 def read_result(setting: Setting, trial: Trial) -> TrialResult | None:

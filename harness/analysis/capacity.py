@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.analysis.instrument import late_generator
 from harness.analysis.stats import middle
-from harness.analysis.trial import TrialResult
+from harness.analysis.trial import TrialResult, whole
 from harness.analysis.verdicts import Code
 from harness.results import generator_places
 from harness.search import Found, Outcome, Search
@@ -146,7 +146,10 @@ def judged_ms(trial: TrialResult, percentile: float) -> float:
 
 def outcome(trial: TrialResult, objective: Objective) -> Outcome:
     """Whether the objective held in a trial, and nothing was left undone. Where the generator was
-    late and it did not, nothing is said of the service."""
+    late and it did not, nothing is said of the service. One that lost a worker was not at its rate:
+    as one without samples it has missed, however well the others' operations were answered."""
+    if trial.seen.worker_lost:
+        return Outcome.MISSED
     all_done = trial.counts.done == trial.counts.planned
     if all_done and judged_ms(trial, objective["percentile"]) <= objective["latency_ms"]:
         return Outcome.HELD
@@ -176,7 +179,7 @@ def _capacity(
     probes = [
         Probe(
             cell.info["load"]["rate"],
-            middle([judged_ms(trial, objective["percentile"]) for trial in cell.trials]),
+            middle([judged_ms(trial, objective["percentile"]) for trial in whole(cell.trials)]),
             _outcomes(cell, objective),
             cell,
         )

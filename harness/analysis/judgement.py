@@ -9,7 +9,7 @@ from harness.analysis.accounts import Counts
 from harness.analysis.agreement import disagreements
 from harness.analysis.instrument import BUSY, impossible, late_generator, rate_missed
 from harness.analysis.stationarity import drift
-from harness.analysis.trial import TrialResult
+from harness.analysis.trial import TrialResult, whole
 from harness.analysis.verdicts import Code, Reason, Verdict
 from harness.condition import counted
 from harness.results import FAILURES, Run
@@ -50,15 +50,12 @@ def judge(
     faulty = scenario.get("fault") is not None
     reasons += _failure_reasons(scenario, info, trials, counts)
     given = info["style"] in run.info.get("targets", {})
-    # Half of a trial is not what was asked for, and is not said to be.
-    halves = {event["trial"] for event in events if event["kind"] == Code.WORKER_LOST.value}
-    whole = [trial for trial in trials if trial.number not in halves]
     reasons += [
         Reason(Code.IMPLAUSIBLE, f"trial {trial.number}: {words}")
-        for trial in whole
+        for trial in whole(trials)
         for words in impossible(info, trial, info["has_server"] and not given)
     ]
-    spoilt = _generator_reasons(info, whole, info["has_server"] or given)
+    spoilt = _generator_reasons(info, whole(trials), info["has_server"] or given)
     reasons += spoilt
     reasons += _floor_reasons(trials)
     reasons += [

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.analysis.stats import middle
-from harness.analysis.trial import TrialResult
+from harness.analysis.trial import TrialResult, whole
 from harness.analysis.usage import Idle
 
 CLIENT = "generator"
@@ -84,8 +84,9 @@ def overhead(
     rest: Idle | None = None,
     price: Mapping[str, float] | None = None,
 ) -> Overhead:
-    """Of a cell's trials; `rest`: what its variant used at rest under its condition; `price`: see
-    harness.sections.Price."""
+    """Of a cell's whole trials; `rest`: what its variant used at rest under its condition; `price`:
+    see harness.sections.Price."""
+    trials = whole(trials)
     roles = {role: cost for role in ORDER if (cost := _role_cost(trials, role, rest)) is not None}
     moved = _passages(trials)
     throughput = middle([t.throughput_per_s for t in trials]) if trials else 0.0

@@ -32,7 +32,7 @@ from harness.analysis.stats import (
 )
 from harness.analysis.subjects import subject_of
 from harness.analysis.timeline import Slice, middle_instants, middle_slices
-from harness.analysis.trial import Seen, TrialResult, summarize_trial
+from harness.analysis.trial import Seen, TrialResult, summarize_trial, whole
 from harness.analysis.usage import (
     Idle,
     busiest_ns,
@@ -338,6 +338,7 @@ def observed(
         lag=_total_lag([each["lag"] for each in drained]),
         used=used_over_time(readings),
         faults=[(e["at"], e["kind"]) for e in events if e["kind"] in FAULTS],
+        worker_lost=Code.WORKER_LOST.value in said,
     )
 
 
@@ -416,10 +417,11 @@ def put_together(
     rest: Idle | None = None,
     price: Mapping[str, float] | None = None,
 ) -> CellResult:
-    """A cell from its trials; percentiles are the median over trials of each trial's own. `rest`
-    and `price`: see overhead."""
+    """A cell from its trials; percentiles are the median over trials of each trial's own, and what
+    operations cost is that of whole trials. `rest` and `price`: see overhead."""
     acks = [t.ack for t in trials if t.ack is not None]
     costs = overhead(trials, rest, price)
+    unbroken = whole(trials)
     curves = [trial_curve(t.latency_at) for t in trials]
     return CellResult(
         info=info,
@@ -439,8 +441,10 @@ def put_together(
         notes=_notes(trials),
         progress=_progress(trials),
         watched=middle_watched([t.watched for t in trials if t.watched is not None]),
-        bytes_per_op=bytes_per_op(costs.passages) or _bytes_per_op(info, trials),
-        connections=max((t.seen.wire["connections"] for t in trials if t.seen.wire), default=None),
+        bytes_per_op=bytes_per_op(costs.passages) or _bytes_per_op(info, unbroken),
+        connections=max(
+            (t.seen.wire["connections"] for t in unbroken if t.seen.wire), default=None
+        ),
         server_memory=_server_memory(info, trials),
         broker_memory=middle(sizes) if (sizes := _broker_sizes(trials)) else None,
         acked_per_s=middle([t.acked_per_s for t in trials]) if acks else None,
@@ -448,9 +452,9 @@ def put_together(
         read_again=_read_again(trials),
         spread=added([t.spread for t in trials if t.spread is not None]),
         lag=[_since_start(t) for t in trials if t.seen.lag],
-        worked_per_order=_worked_per_order(trials),
+        worked_per_order=_worked_per_order(unbroken),
         lanes_opened=max((t.health["lanes_opened"] for t in trials), default=None),
-        cpu_us_per_op={role: _cpu_per_op(trials, role) for role in ROLES},
+        cpu_us_per_op={role: _cpu_per_op(unbroken, role) for role in ROLES},
         overhead=costs,
         latency_curves=curves,
         latency_by_percentile=middle_curve(curves),

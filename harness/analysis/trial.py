@@ -1,7 +1,7 @@
 """From one trial's samples to its figures. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +66,9 @@ class Seen:
     busiest_ns: int | None = None
     """CPU time of generators within the window, on that of their processors where it was most; None
     where it is not told apart from that of all."""
+    worker_lost: bool = False
+    """Whether a worker on another machine was lost, so that its part of the operations is not among
+    the trial's, though the service did work for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,12 @@ class TrialResult:
         used = self.seen.busiest_ns
         used = self.seen.cpu_ns.get("generator", 0) if used is None else used
         return used / 1e9 / self.window_s
+
+
+def whole(trials: Iterable[TrialResult]) -> list[TrialResult]:
+    """Those that lost no worker. Half of a trial is not what was asked for, and what a service did
+    in it has no number of operations to be divided by."""
+    return [trial for trial in trials if not trial.seen.worker_lost]
 
 
 def summarize_trial(

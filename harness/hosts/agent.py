@@ -254,7 +254,8 @@ class _Own:
         else:
             self._sampler = sampler
             await sampler.watch(message["began"], message["start"], message["end"])
-        await self._tell("seen", telemetry=notes.telemetry, events=notes.events)
+        telemetry, events = notes.telemetry, notes.events
+        await self._tell("seen", telemetry=telemetry, events=events, wire=sampler.wire)
 
     def cut(self, at: int) -> None:
         """The load ends before its time."""

@@ -11,6 +11,7 @@ from harness.hosts.link import Message
 from harness.hosts.remote import ANSWER_LIMIT_S, RemoteLoad
 from harness.journal import Notes
 from harness.load_process import TrialFailed
+from harness.sampling import Sampler
 
 
 class RemoteSampler:
@@ -21,7 +22,7 @@ class RemoteSampler:
         self._notes = notes
         self._stopping: asyncio.Task[None]
         self.wire: dict[str, Any] | None = None
-        """What it has counted; see harness.observe.wire.Wire."""
+        """See Sampler."""
 
     async def rest(self, seconds: float) -> None:
         """See Sampler."""
@@ -53,17 +54,17 @@ class RemoteSampler:
         notes.telemetry.extend({**row, "at": here(row["at"])} for row in seen["telemetry"])
         for event in seen["events"]:
             detail = json.loads(event["detail"])
-            if event["kind"] == "wire":
-                self.wire = {**detail, "from": here(detail["from"]), "to": here(detail["to"])}
-            elif event["kind"] == "processors":
+            if event["kind"] == "processors":
                 boot = self._load.member.boot
                 machine = "" if boot == boot_id() else boot
                 detail |= {"at": here(detail["at"]), "machine": machine}
                 event = {**event, "at": here(event["at"]), "detail": json.dumps(detail)}
                 notes.events.append(event)
+        if (counted := seen["wire"]) is not None:
+            self.wire = {**counted, "from": here(counted["from"]), "to": here(counted["to"])}
 
 
-def wires(samplers: Sequence[RemoteSampler]) -> dict[str, Any] | None:
+def wires(samplers: Sequence[Sampler | RemoteSampler]) -> dict[str, Any] | None:
     """What all have counted, as one; None where one did not count."""
     counted = [each.wire for each in samplers if each.wire is not None]
     if not counted or len(counted) < len(samplers):

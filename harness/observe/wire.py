@@ -9,7 +9,7 @@ opening or a closing. Nothing but this network namespace is seen.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,15 @@ OUTSIDE = "outside"
 _WAY = (CLIENT, "relay", "gateway", "server")
 """Who calls whom, as far as they are there."""
 _WRAP = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A client of which no process is here: whoever calls one of the trial's, and nobody whom one
+    of them calls, such as a store or a broker at an address."""
+
+    called_by: str = ""
+    """The role that calls it back, at an address from which it calls; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +79,13 @@ class Snapshot:
 class Meter:
     """Counts what goes over TCP from `begin` to `end`, in a block of its own."""
 
-    def __init__(self, pids: Mapping[str, int], outside: str = OUTSIDE) -> None:
+    def __init__(self, pids: Mapping[str, int], client: Elsewhere | None = None) -> None:
         """`pids`: processes by role; further processes of a role are `server.2`, `server.3`...
-        `outside`: the role of whoever is none of them, and talks to them.
+        `client`: the client, where it is none of them and talks to them.
 
         Raises OSError where this system does not count.
         """
-        self._outside = outside
+        self._client = client
         self._pids = dict(pids)
         self._events = Ended()
         self._ended: list[Socket] = []
@@ -105,7 +114,7 @@ class Meter:
         """What has gone over TCP since the beginning."""
         after = await asyncio.to_thread(snapshot, self._pids)
         self._take()
-        return moved(self._before, after, self._ended, self._events.overflowed, self._outside)
+        return moved(self._before, after, self._ended, self._events.overflowed, self._client)
 
     def _take(self) -> None:
         self._ended += self._events.take()
@@ -154,6 +163,8 @@ class _End:
     """One end of a connection, and what it has carried between the snapshots."""
 
     role: str
+    other: bytes
+    """The address of the other end."""
     step: Traffic
     opened: bool
     """Whether it was opened in between."""
@@ -165,13 +176,16 @@ class _End:
 class _Connection:
     caller: _End | None = None
     callee: _End | None = None
+    stranger: str = OUTSIDE
+    """The role of an end that is not there."""
 
     @property
     def ends(self) -> list[_End]:
         return [end for end in (self.caller, self.callee) if end is not None]
 
-    def roles(self, outside: str) -> list[str]:
-        return [end.role if end else outside for end in (self.caller, self.callee)]
+    @property
+    def roles(self) -> list[str]:
+        return [end.role if end else self.stranger for end in (self.caller, self.callee)]
 
 
 def moved(
@@ -179,10 +193,10 @@ def moved(
     after: Snapshot,
     ended: Iterable[Socket] = (),
     overflowed: bool = False,
-    outside: str = OUTSIDE,
+    client: Elsewhere | None = None,
 ) -> Wire:
     """What was carried between two snapshots. `ended`: the sockets that were destroyed meanwhile;
-    `overflowed`: not all of them are there; `outside`: see Meter."""
+    `overflowed`: not all of them are there; `client`: see Meter."""
     known = Roles(before, after)
     lasts = {each.cookie: each for each in ended} | dict(after.sockets)
     connections: dict[frozenset[Place], list[_Connection]] = {}
@@ -192,6 +206,7 @@ def moved(
         first = before.sockets.get(cookie)
         end = _End(
             role,
+            last.remote[0],
             _step(first.traffic if first else Traffic(), last.traffic),
             first is None,
             cookie in after.sockets and last.state == ESTABLISHED,
@@ -203,19 +218,30 @@ def moved(
             these.append(_Connection())
         setattr(these[-1], place, end)
     all_of_them = [each for these in connections.values() for each in these]
-    clients = [each for each in all_of_them if CLIENT in each.roles(outside)]
+    if client is not None:
+        _find(client, all_of_them)
+    clients = [each for each in all_of_them if CLIENT in each.roles]
     gone = [
         first
         for cookie, first in before.sockets.items()
         if cookie not in lasts and known.of(first) is not None
     ]
     return Wire(
-        _flows(all_of_them, outside),
+        _flows(all_of_them),
         connections=sum(any(end.stands for end in each.ends) for each in clients),
         opened=sum(all(end.opened for end in each.ends) for each in clients),
         closed=sum(not any(end.stands for end in each.ends) for each in clients),
         uncounted=len(gone) + overflowed,
     )
+
+
+def _find(client: Elsewhere, connections: Sequence[_Connection]) -> None:
+    """Give a client that is elsewhere its role, at the connections that it has an end of."""
+    hosts = {each.callee.other for each in connections if each.callee and not each.caller}
+    for each in connections:
+        caller = each.caller
+        if caller is None or (caller.role == client.called_by and caller.other in hosts):
+            each.stranger = CLIENT
 
 
 class Roles:
@@ -265,10 +291,10 @@ def _step(first: Traffic, last: Traffic) -> Traffic:
     )
 
 
-def _flows(connections: Iterable[_Connection], outside: str) -> tuple[Flow, ...]:
+def _flows(connections: Iterable[_Connection]) -> tuple[Flow, ...]:
     found: dict[tuple[str, str], list[int]] = {}
     for each in connections:
-        roles = each.roles(outside)
+        roles = each.roles
         for sender, receiver, names in (
             (each.caller, each.callee, roles),
             (each.callee, each.caller, roles[::-1]),

@@ -30,7 +30,7 @@ from harness.rig.process import RigError
 from tests.live.support import MARK, ROOT, balanced, connected, marked, words
 from tests.live.test_dealing import scenario, summary
 from tests.live.test_locust import last_total
-from tests.support import LIMIT_S, Run, until
+from tests.support import LIMIT_S, Run, UsePart, until
 
 pytestmark = pytest.mark.live
 
@@ -436,7 +436,64 @@ def test_two_hosts(two_hosts: tuple[str, list[list[str]]], tmp_path: Path, style
     for samples in trials:
         assert_planned(out, samples, 1.0)
     for cell in summary(out)["cells"]:
-        assert sum(sum(passage["bytes"]) for passage in cell["overhead"]["wire"]) > 0
+        moved = passages(cell)
+        assert sum(map(sum, moved.values())) > 0
+        # Whom a webhook calls back is the client.
+        assert ("server", "outside") not in moved
+
+
+def passages(cell: Mapping[str, Any]) -> dict[tuple[str, ...], list[float]]:
+    """Bytes an operation, there and back, by the roles between which they went."""
+    return {tuple(each["between"]): each["bytes"] for each in cell["overhead"]["wire"]}
+
+
+def test_a_store_by_address_is_not_the_client(tmp_path: Path, part: UsePart) -> None:
+    out = tmp_path / "run"
+    path = scenario(tmp_path, CONSTANT + '[service]\nstore = ["memory", "postgres"]\n')
+    with distributed((), ()) as case:
+        told = ["--postgres", part("postgres").address, "--out", str(out)]
+        code, _, err = done(case.run(path, *told))
+        assert code == 0, err
+    memory, postgres = sorted(summary(out)["cells"], key=lambda cell: cell["condition"]["store"])
+    client, store = ("client", "server"), ("server", "outside")
+    assert set(passages(memory)) == {client}
+    assert set(passages(postgres)) == {client, store}
+    # The same orders and answers, whatever is done with them.
+    assert passages(postgres)[client] == pytest.approx(passages(memory)[client], rel=0.05)
+    assert min(passages(postgres)[store]) > 10
+    assert postgres["connections"] == memory["connections"]
+
+
+@pytest.mark.parametrize("style", ["kafka", "rabbitmq"])
+def test_at_a_broker_by_address_the_clients_bytes_are_the_workers(
+    tmp_path: Path, part: UsePart, style: str
+) -> None:
+    out = tmp_path / "run"
+    told = [f"--{style}", part(style).address, "--styles", style, "--out", str(out)]
+    with distributed((), ()) as case:
+        code, _, err = done(case.run(scenario(tmp_path, CONSTANT), *told))
+        assert code == 0, err
+    (cell,) = summary(out)["cells"]
+    found = passages(cell)
+    assert set(found) == {("client", "outside"), ("server", "outside")}
+    # An order there and its reply back, on both sides of the broker.
+    assert min(min(each) for each in found.values()) > 100
+    assert cell["bytes_to_server_per_op"] == pytest.approx(found["client", "outside"][0], abs=1)
+    assert cell["connections"] >= 2
+
+
+def test_at_the_runs_own_broker_the_client_is_who_connects_to_it(tmp_path: Path) -> None:
+    """A node of RabbitMQ is connected to its port mapper, which is none of the run's processes."""
+    out = tmp_path / "run"
+    path = scenario(tmp_path, CONSTANT + '[broker]\nboot = "fast"\n')
+    with distributed((), ()) as case:
+        code, _, err = done(case.run(path, "--styles", "rabbitmq", "--out", str(out)))
+        assert code == 0, err
+    (cell,) = summary(out)["cells"]
+    (wire,) = [json.loads(e["detail"]) for e in open_run(out).events if e["kind"] == "wire"]
+    assert {("client", "broker"), ("server", "broker")} <= set(passages(cell))
+    assert ("outside", "broker") in {(f["sender"], f["receiver"]) for f in wire["flows"]}
+    assert cell["connections"] == wire["connections"]
 
 
 def listening(case: Callable[[Door, str], Any]) -> Any:

@@ -34,6 +34,11 @@ def behind(made: TrialResult) -> TrialResult:
     return replace(made, health={**made.health, "loop_lag_us": lag})
 
 
+def half(made: TrialResult) -> TrialResult:
+    """A trial that lost one of its workers."""
+    return replace(made, seen=replace(made.seen, worker_lost=True))
+
+
 def probed(variant: str, rate: float, *outcomes: Outcome, **more: Any) -> CellResult:
     """What was seen at a rate."""
     trials = [result(variant, rate, n, came) for n, came in enumerate(outcomes, 1)]

@@ -23,12 +23,13 @@ from tests.unit.capacity_summaries import (
     SEARCH,
     behind,
     every_ending,
+    half,
     of_search,
     probed,
     result,
     searched,
 )
-from tests.unit.summaries import trial
+from tests.unit.summaries import cell, trial
 
 OBJECTIVE = {"percentile": 99.0, "latency_ms": 20.0}
 
@@ -106,6 +107,27 @@ def test_a_trial_without_samples_has_missed_in_its_place() -> None:
     (found,) = of_search([twice]).capacities
     assert [list(probe.outcomes) for probe in found.probes] == [[MISSED, MISSED]]
     assert found.ending is Ending.BELOW
+
+
+def test_a_trial_that_lost_a_worker_does_not_hold_whatever_the_others_saw() -> None:
+    """The service had less than the rate, and an objective that holds there says nothing of it."""
+    assert outcome(half(result("rest", 400, 1, HELD)), OBJECTIVE) is MISSED
+    assert outcome(half(result("rest", 400, 1, GENERATOR)), OBJECTIVE) is MISSED
+    lost = Reason(Code.WORKER_LOST, "trial 1: worker 2 (b, pid 3) was lost: it was told to end")
+    low, high = probed("rest", 400, HELD, HELD), probed("rest", 6400, HELD, HELD, HELD)
+    quick, *others = high.trials
+    alone = cell("rest", LoadPoint("constant", rate=6400), [lost], [half(quick)])
+    (found,) = of_search([low, alone]).capacities
+    assert found.found.held == 400
+    assert [list(probe.outcomes) for probe in found.probes] == [[HELD, HELD], [MISSED]]
+    assert math.isnan(found.probes[1].latency_ms)
+    # Whole ones at the same rate have the majority, and the latency is theirs.
+    slow = half(replace(quick, latency_at=dict.fromkeys(quick.latency_at, 900.0)))
+    most = cell("rest", LoadPoint("constant", rate=6400), [lost], [slow, *others])
+    (found,) = of_search([low, most]).capacities
+    assert found.found.held == 6400
+    assert [list(probe.outcomes) for probe in found.probes] == [[HELD, HELD], [MISSED, HELD, HELD]]
+    assert found.probes[1].latency_ms < 20
 
 
 def test_variants_and_conditions_are_searched_apart() -> None:

@@ -7,7 +7,7 @@ import platform
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -22,10 +22,14 @@ from harness.hosts.link import LEAST_TOKEN, TOKEN, Door, Message, listening_prob
 from harness.hosts.parcel import joined, pack, parted, unpack
 from harness.hosts.remote import MOST_UNHEARD, Member
 from harness.hosts.sampling import RemoteSampler, wires
+from harness.journal import Notes
 from harness.load.consumption import read_rows, shifted
 from harness.load_process import PartLost
 from harness.report import words
+from harness.sampling import Sampler
+from harness.trial import Served, counted
 from protos.arrivals import Arrivals
+from protos.broker import BrokerAddress
 from tests.support import Run
 
 NS = st.integers(0, 10**15)
@@ -209,25 +213,76 @@ def test_what_a_worker_records_with_is_of_its_version() -> None:
     } <= told
 
 
-def test_what_several_have_counted_is_one() -> None:
-    def counted(start: int, moved: int) -> RemoteSampler:
-        sampler = RemoteSampler.__new__(RemoteSampler)
-        flow = {"sender": "generator", "receiver": "outside", "bytes": moved}
-        sampler.wire = {
-            "from": start,
-            "to": start + 10,
-            "flows": [flow],
-            **dict.fromkeys(("connections", "opened", "closed", "uncounted"), 1),
-        }
-        return sampler
+def counts(start: int, moved: int, sender: str = "generator") -> dict[str, Any]:
+    """What one has counted."""
+    flow = {"sender": sender, "receiver": "outside", "bytes": moved}
+    clients = dict.fromkeys(("connections", "opened", "closed"), int(sender == "generator"))
+    return {"from": start, "to": start + 10, "flows": [flow], **clients, "uncounted": 1}
 
-    found = wires([counted(5, 100), counted(7, 30)])
+
+def sees(counted: dict[str, Any] | None) -> RemoteSampler:
+    """A worker that has counted that."""
+    sampler = RemoteSampler.__new__(RemoteSampler)
+    sampler.wire = counted
+    return sampler
+
+
+def sees_here(counted: dict[str, Any] | None) -> Sampler:
+    """Likewise the run's machine."""
+    sampler = Sampler(Notes("c", 1, [], []), {}, {})
+    sampler.wire = counted
+    return sampler
+
+
+def test_what_several_have_counted_is_one() -> None:
+    found = wires([sees(counts(5, 100)), sees(counts(7, 30))])
     assert found is not None
     assert (found["from"], found["to"], found["connections"]) == (5, 17, 2)
     assert sum(flow["bytes"] for flow in found["flows"]) == 130
-    blind = RemoteSampler.__new__(RemoteSampler)
-    blind.wire = None
-    assert wires([counted(5, 100), blind]) is None
+    assert wires([sees(counts(5, 100)), sees(None)]) is None
+
+
+def test_a_client_elsewhere_is_counted_where_it_connects_or_where_it_is() -> None:
+    here, far = sees_here(counts(6, 1000, "server")), [sees(counts(5, 100)), sees(counts(7, 30))]
+    broker = BrokerAddress("kafka", ("b:9092",), "n")
+    served = Served("http://10.0.0.1:1", {"server": 1})
+    ours = Served("", {"server": 1, "broker": 2}, (), broker)
+    theirs = Served("", {"server": 1, "server.2": 2}, (), broker)
+    target = Served("http://10.0.0.9:1", {})
+    assert [each.meets_clients for each in (served, ours, theirs, target)] == [True] * 2 + [
+        False
+    ] * 2
+    for each in (served, ours):
+        assert counted([here, *far], each) == here.wire
+    # At a broker by address the workers see the client, and the run's machine its consumers.
+    found = counted([here, *far], theirs)
+    assert found is not None
+    assert [flow["bytes"] for flow in found["flows"]] == [1000, 100, 30]
+    assert (found["from"], found["to"], found["connections"]) == (5, 17, 2)
+    # Where nothing is served here it does not matter whether it could be counted here.
+    found = counted([sees_here(None), *far], target)
+    assert found is not None
+    assert [flow["bytes"] for flow in found["flows"]] == [100, 30]
+    for each in (served, ours, theirs, target):
+        assert counted([here], each) == here.wire
+
+
+def test_what_a_worker_has_counted_comes_in_this_clock(run: Run) -> None:
+    async def case() -> None:
+        ahead = 10**13
+        worker = member(FakeDoor(ahead))
+        load = await worker.start("generator", None)
+        load.clock = Clock(ahead)
+        looking = RemoteSampler(load, Notes("c", 1, [], []))
+        fields = {"load": load.number, "telemetry": [], "events": []}
+        load.take(Message("seen", {**fields, "wire": None}))
+        await looking.rest(0.0)
+        assert looking.wire is None
+        load.take(Message("seen", {**fields, "wire": counts(ahead + 5, 100)}))
+        await looking.watch(0, 0, 0)
+        assert looking.wire == counts(5, 100)
+
+    run(case())
 
 
 def test_a_reader_is_told_who_sent_and_how_well_clocks_were_known() -> None:

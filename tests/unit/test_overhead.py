@@ -174,6 +174,33 @@ def test_costs_are_means_over_all_trials() -> None:
     assert cost.cost_per_million is None
 
 
+def test_a_trial_that_lost_a_worker_costs_nothing_that_is_known() -> None:
+    """What the service did for the lost worker's operations would be the others'."""
+    seen = Seen(
+        cpu_ns={"server": 100_000_000},
+        spent=SPENT,
+        counted=(0, 500),
+        wire=WIRE,
+        other_busy=0.25,
+        orders_worked=1000,
+    )
+    lost = replace(seen, worker_lost=True, wire={**WIRE, "connections": 9})
+    half = replace(trial(lost, completed=500), sent_in_all=500)
+    assert overhead([half]) == Overhead({}, [])
+    usual = replace(trial(seen), sent_in_all=1000)
+    assert overhead([usual, half]) == overhead([usual])
+
+    info = summaries.info_of(parse_variant("rest"), summaries.OPEN[0], summaries.USUAL)
+    both, only = (put_together(info, each, Verdict()) for each in ([usual, half], [half]))
+    assert both.cpu_us_per_op["server"] == 100
+    assert both.bytes_per_op == (350, 260)
+    assert (both.connections, both.worked_per_order) == (4, 1)
+    assert set(only.cpu_us_per_op.values()) == {None}
+    assert (only.bytes_per_op, only.connections, only.worked_per_order) == (None, None, None)
+    # Its operations are told all the same.
+    assert both.counts.planned == usual.counts.planned + half.counts.planned
+
+
 def test_each_two_roles_have_a_line_the_nearer_to_the_client_first() -> None:
     seen = overhead([trial(Seen(wire=WIRE)), trial(Seen(wire=WIRE))]).passages
     assert seen == [

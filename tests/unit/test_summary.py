@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis import accounts
+from harness.analysis.subjects import subject_of
 from harness.analysis.summary import CellResult, summarize
 from harness.analysis.trial import summarize_trial
 from harness.analysis.verdicts import RULES, Code, Reason, Status, Verdict
@@ -233,6 +234,16 @@ def test_what_did_not_run_is_named(tmp_path: Path) -> None:
     died = cell(tmp_path, samples(), events=[{**event, "kind": "server_died"}])
     assert codes(died) == {"server_died"}
     assert nothing.to_json()["latency_ms"]["p50"] is None
+
+
+def test_a_cell_that_lost_a_worker_failed_and_is_not_ranked(tmp_path: Path) -> None:
+    event = {"cell": "c", "trial": 2, "kind": "worker_lost", "detail": "worker 1 was lost: why"}
+    load = {"model": "constant", "rate": 1000, "users": None, "words": "1,000/s"}
+    lost = cell(tmp_path, samples(), samples(), events=[event], variant="rest", load=load)
+    assert codes(lost) == {"worker_lost"}
+    assert lost.verdict.status is Status.FAILED
+    assert [trial.seen.worker_lost for trial in lost.trials] == [False, True]
+    assert not subject_of(lost.info, lost.trials, lost.verdict).usable
 
 
 def test_every_reason_has_a_rule_with_a_remedy() -> None:

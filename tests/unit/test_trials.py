@@ -6,7 +6,7 @@ from harness.analysis.trial import TrialResult
 from harness.plan import Plan, Trial, make_plan
 from harness.scenario import Scenario
 from harness.trials import trials_of
-from tests.unit.capacity_summaries import HELD, MISSED, of_search, probed, result
+from tests.unit.capacity_summaries import HELD, MISSED, half, of_search, probed, result
 
 OBJECTIVE = {"percentile": 99.0, "latency_ms": 20.0}
 
@@ -107,6 +107,19 @@ def test_a_trial_without_samples_has_missed_and_the_search_ends() -> None:
         seen.append(trial.cell.load.rate)
         trials.tell(trial, None)
     assert seen == [400, 400]
+
+
+def test_a_trial_that_lost_a_worker_does_not_send_the_search_upwards() -> None:
+    trials = trials_of(plan(styles=["rest"]))
+    seen = []
+    while (trial := trials.next()) is not None:
+        rate = trial.cell.load.rate or 0
+        seen.append((rate, trial.block))
+        made = result("rest", rate, trial.block + 1, HELD if rate <= 400 else MISSED)
+        # At 800/s all that the other worker sent was answered in time.
+        trials.tell(trial, half(result("rest", rate, 1, HELD)) if rate == 800 else made)
+    assert max(rate for rate, _ in seen) == 800
+    assert [block for rate, block in seen if rate == 800] == [0, 1]
 
 
 def test_what_a_style_cannot_do_is_not_searched_for() -> None:

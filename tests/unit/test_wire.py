@@ -11,12 +11,13 @@ import pytest
 
 from harness.observe import wire
 from harness.observe.sock_diag import ESTABLISHED, Socket, Traffic
-from harness.observe.wire import Flow, Meter, Snapshot, moved, snapshot
+from harness.observe.wire import Elsewhere, Flow, Meter, Snapshot, moved, snapshot
 from tests.support import LIMIT_S, Run
 
 on_linux = pytest.mark.skipif(not wire.available(), reason="no NETLINK_SOCK_DIAG")
 
 HOME = bytes([127, 0, 0, 1])
+AWAY, STORE_HOST = bytes([10, 0, 0, 2]), bytes([10, 0, 0, 3])
 SERVER, BROKER, CALLBACK = 8000, 9000, 7000
 PORTS = {SERVER: "server", BROKER: "broker", CALLBACK: "generator"}
 FIN_WAIT2 = 5
@@ -35,12 +36,13 @@ class World:
 
     def end(self, owner: str | None, local: int, remote: int, last: Traffic, **how: object) -> None:
         """One end of a connection: `first` (its traffic before, absent: opened between), `ended`
-        (closed between), `state` at the end."""
+        (closed between), `state` at the end, `host` of the other."""
+        there = how.get("host", HOME)
+        assert isinstance(there, bytes)
         cookie = next(self._cookies)
         held = owner is not None and not how.get("orphan")
-        one = Socket(
-            cookie, ESTABLISHED, (HOME, local), (HOME, remote), 1000 + cookie if held else 0, last
-        )
+        ends = (HOME, local), (there, remote)
+        one = Socket(cookie, ESTABLISHED, *ends, 1000 + cookie if held else 0, last)
         if held and owner is not None:
             self.owners[cookie] = owner
         if owner == "other":  # a process that is none of the trial's
@@ -54,7 +56,7 @@ class World:
             assert isinstance(state, int)
             self.after[cookie] = replace(one, state=state)
 
-    def moved(self) -> wire.Wire:
+    def moved(self, client: Elsewhere | None = None) -> wire.Wire:
         """What was carried."""
         before = {c: o for c, o in self.owners.items() if c in self.before}
         after = {c: o for c, o in self.owners.items() if c in self.after}
@@ -63,6 +65,7 @@ class World:
             Snapshot(self.after, after, PORTS),
             self.ended,
             self.overflowed,
+            client,
         )
 
 
@@ -169,6 +172,62 @@ def test_a_callback_goes_from_the_server_to_the_client() -> None:
         ("server", "generator"): (200, 5),
         ("generator", "server"): (30, 4),
     }
+
+
+def test_a_client_elsewhere_is_who_calls_and_nobody_who_is_called() -> None:
+    """The SQL of a service that commits to a PostgreSQL at an address is not its client's."""
+    zero = traffic(0, 0, 0, 0)
+    for at_home in (HOME, AWAY):
+        world = World()
+        world.end("server", SERVER, 50000, traffic(700, 900, 6, 7), first=zero, host=at_home)
+        world.end("server", 40000, 5432, traffic(5000, 3000, 8, 9), first=zero, host=HOME)
+        seen = world.moved(Elsewhere())
+        assert flows(seen) == {
+            ("generator", "server"): (900, 7),
+            ("server", "generator"): (700, 6),
+            ("server", "outside"): (5000, 8),
+            ("outside", "server"): (3000, 9),
+        }
+        assert (seen.connections, seen.opened, seen.closed) == (1, 0, 0)
+
+
+def test_a_client_elsewhere_is_called_back_where_it_calls_from() -> None:
+    zero = traffic(0, 0, 0, 0)
+    world = World()
+    world.end("server", SERVER, 50000, traffic(30, 200, 4, 5), first=zero, host=AWAY)
+    world.end("server", 40000, 50001, traffic(400, 60, 6, 7), host=AWAY)
+    world.end("server", 40001, 5432, traffic(5000, 3000, 8, 9), first=zero, host=STORE_HOST)
+    # A broker's node asks the port mapper of its machine, which is none of its processes.
+    world.end("broker", 40002, 4369, traffic(7, 8, 1, 1), first=zero, host=AWAY)
+    seen = world.moved(Elsewhere("server"))
+    assert flows(seen) == {
+        ("generator", "server"): (200 + 60, 5 + 7),
+        ("server", "generator"): (30 + 400, 4 + 6),
+        ("server", "outside"): (5000, 8),
+        ("outside", "server"): (3000, 9),
+        ("broker", "outside"): (7, 1),
+        ("outside", "broker"): (8, 1),
+    }
+    assert (seen.connections, seen.opened) == (2, 1)
+
+
+def test_a_client_elsewhere_meets_a_broker_that_is_here() -> None:
+    zero = traffic(0, 0, 0, 0)
+    world = World()
+    world.end("broker", BROKER, 50000, traffic(9, 500, 4, 4), first=zero, host=AWAY)
+    world.end("broker", BROKER, 40001, traffic(9, 40, 4, 4), first=zero)
+    world.end("server", 40001, BROKER, traffic(40, 9, 4, 4), first=zero)
+    world.end("broker", 40002, 4369, traffic(7, 8, 1, 1), first=zero)
+    seen = world.moved(Elsewhere())
+    assert flows(seen) == {
+        ("generator", "broker"): (500, 4),
+        ("broker", "generator"): (9, 4),
+        ("server", "broker"): (40, 4),
+        ("broker", "server"): (9, 4),
+        ("broker", "outside"): (7, 1),
+        ("outside", "broker"): (8, 1),
+    }
+    assert seen.connections == 1
 
 
 def test_who_came_and_went_behind_a_relay_is_the_relay() -> None:
