@@ -128,6 +128,8 @@ class Worker:
                 case "bye":
                     await self._line.call(Message("left"))
                     return ""
+                case "left":
+                    return ": it goes on without this worker"
                 case "start":
                     self._later(self._start(message))
                 case _:

@@ -51,6 +51,8 @@ class Member:
         self._answers: dict[int, asyncio.Future[tuple[int, int]]] = {}
         self._loads: dict[int, RemoteLoad] = {}
         self._left = asyncio.Event()
+        self._attends = False
+        """Whether it has said anything since it was let in."""
 
     async def say(self, kind: str, data: bytes = b"", **fields: Any) -> None:
         """Send it a message."""
@@ -98,6 +100,10 @@ class Member:
     def hear(self, message: Message, now_ns: int) -> None:
         """Take in what it says. Raises KeyError, TypeError or ValueError for what makes no
         sense."""
+        if message.kind == "hello" and not self._attends:
+            # It knocks until it hears that it is in, which is no sign that it has heard.
+            return
+        self._attends = True
         self.heard_at = now_ns / 1e9
         match message.kind:
             case "pong":

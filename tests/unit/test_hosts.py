@@ -15,14 +15,16 @@ from hypothesis import strategies as st
 from benchmarks.trial import SPEC
 from harness.analysis.usage import other_busy
 from harness.cli.away import asked_workers, unreachable
+from harness.hosts.agent import Refused, Worker
 from harness.hosts.clock import Clock, Exchange, clock_of
-from harness.hosts.link import LEAST_TOKEN, TOKEN, Door, Message, listening_problems
+from harness.hosts.link import LEAST_TOKEN, TOKEN, Door, Line, Message, listening_problems
 from harness.hosts.parcel import joined, pack, parted, unpack
 from harness.hosts.remote import MOST_UNHEARD, Member
 from harness.hosts.sampling import RemoteSampler, wires
 from harness.load.consumption import read_rows, shifted
 from harness.load_process import PartLost
 from harness.report import words
+from harness.rig.process import Rig
 from protos.arrivals import Arrivals
 from tests.support import Run
 
@@ -270,3 +272,54 @@ def test_who_does_not_say_who_it_is_does_not_come(lacks: str) -> None:
     who.pop(lacks)
     with pytest.raises(KeyError):
         Member(1, b"", Message("hello", who), cast(Door, FakeDoor()))
+
+
+def test_who_knocks_again_before_it_is_let_in_has_not_left(run: Run) -> None:
+    async def case() -> None:
+        door = FakeDoor()
+        worker = member(door)
+        again = Message("hello", {})
+        came = worker.heard_at
+        worker.hear(again, time.monotonic_ns() + 10**12)
+        assert not worker.lost
+        # Somebody who only knocks has not heard, and is given up.
+        assert worker.heard_at == came
+        await worker.measure()
+        worker.hear(again, time.monotonic_ns())
+        assert "it has left this run" in worker.lost
+
+    run(case())
+
+
+class FakeLine:
+    """A run that says what it is told to."""
+
+    def __init__(self, *says: Message) -> None:
+        self._says = list(says)
+        self.heard: list[str] = []
+
+    async def call(self, message: Message) -> bool:
+        """See Line.call."""
+        self.heard.append(message.kind)
+        return True
+
+    async def hear(self) -> Message:
+        """See Line.hear."""
+        return self._says.pop(0)
+
+
+def test_a_worker_that_its_run_has_given_up_waits_for_the_next(run: Run, tmp_path: Path) -> None:
+    line = FakeLine(
+        Message("welcome"),
+        Message("ping", {"number": 1}),
+        Message("left"),
+        Message("refused", {"why": "the next run"}),
+    )
+
+    async def case() -> None:
+        worker = Worker(cast(Line, line), Rig(), tmp_path, "10.0.0.1:1")
+        with pytest.raises(Refused, match="the next run"):
+            await worker.serve()
+
+    run(case())
+    assert line.heard == ["hello", "pong", "hello"]
