@@ -10,14 +10,16 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Any
+from typing import Any, BinaryIO
 
 from harness.hosts.identity import boot_id, code_digest, software
-from harness.hosts.link import CHUNK, Line, Message
-from harness.hosts.parcel import parted, unpack
+from harness.hosts.link import Line, Message, pieces
+from harness.hosts.parcel import unpacked
 from harness.journal import Notes
+from harness.load.messages import TrialSpec
 from harness.observe.environment import collect_environment
 from harness.results import arrivals_path, sightings_path
 from harness.rig.awake import awake
@@ -132,6 +134,8 @@ class Worker:
                 case "bye":
                     await self._line.call(Message("left"))
                     return ""
+                case "left":
+                    return ": it goes on without this worker"
                 case "start":
                     self._later(self._start(message))
                 case _:
@@ -153,18 +157,18 @@ class Worker:
 
     def _spawn(self, own: "_Own", message: Message) -> None:
         match message.kind:
+            case "piece":
+                self._later(own.take(message))
             case "open":
-                self._later(own.open(message))
+                own.open(message["line"])
             case "got":
                 own.window.release()
             case "say":
                 own.process.say(message["line"])
             case "cut":
                 own.cut(message["at"])
-            case "arrivals":
-                self._later(own.take(message))
             case "close":
-                own.close()
+                own.close(message["arrivals"])
             case "rest" | "watch":
                 self._later(own.see(message))
             case "fetch":
@@ -204,11 +208,9 @@ class _Own:
         self._role = role
         self._line = line
         self._samples = folder / "samples.parquet"
-        self._arrivals: list[Path] = []
-        self._whole = True
         self._sampler: Sampler | None = None
         self.window = asyncio.Semaphore(WINDOW)
-        """Of pieces of files that are under way."""
+        """Of pieces that are under way."""
 
     async def relay(self) -> None:
         """Pass on what it says until it ends, and how it ended."""
@@ -219,27 +221,24 @@ class _Own:
         await self._tell("ended", code=code, words=words)
         await self._tell("line", message=None)
 
-    async def open(self, message: Message) -> None:
-        """Give it its trial, with the files that come along."""
-        try:
-            spec = unpack(message["line"], parted(message["sizes"], message.data), self.folder)
-        except (OSError, ValueError) as error:
-            await self._tell("line", message={"event": "failed", "reason": str(error)})
-        else:
-            self.process.say(spec.to_line())
-
     async def take(self, message: Message) -> None:
-        """A piece of what a worker at a broker took."""
-        if self._whole:
-            self._arrivals.append(self.folder / f"{len(self._arrivals)}.arrivals")
-        with self._arrivals[-1].open("ab") as file:
-            file.write(message.data)
-        self._whole = message["last"]
-        await self._tell("taken")
+        """A piece of a file that is to be beside it: of those that its trial names, or of what a
+        worker at a broker took."""
+        why = ""
+        try:
+            with (self.folder / message["name"]).open("ab") as file:
+                file.write(message.data)
+        except OSError as error:
+            why = str(error)
+        await self._tell("taken", why=why)
 
-    def close(self) -> None:
-        """Tell it to close, with what has come."""
-        files = [str(path) for path in self._arrivals]
+    def open(self, line: str) -> None:
+        """Give it its trial, whose files have come."""
+        self.process.say(unpacked(TrialSpec.from_line(line), self.folder).to_line())
+
+    def close(self, arrivals: Sequence[str]) -> None:
+        """Tell it to close, with what has come by these names."""
+        files = [str(self.folder / name) for name in arrivals]
         self.process.say(json.dumps({"event": "close", "arrivals": files}) + "\n")
 
     async def see(self, message: Message) -> None:
@@ -254,8 +253,8 @@ class _Own:
         else:
             self._sampler = sampler
             await sampler.watch(message["began"], message["start"], message["end"])
-        telemetry, events = notes.telemetry, notes.events
-        await self._tell("seen", telemetry=telemetry, events=events, wire=sampler.wire)
+        seen = {"telemetry": notes.telemetry, "events": notes.events, "wire": sampler.wire}
+        await self._send("seen", BytesIO(json.dumps(seen).encode()))
 
     def cut(self, at: int) -> None:
         """The load ends before its time."""
@@ -271,17 +270,14 @@ class _Own:
         }
         for name, path in files.items():
             if path.exists():
-                await self._send(name, path)
+                with path.open("rb") as file:
+                    await self._send("file", file, name=name)
         await self._tell("file", name=None)
 
-    async def _send(self, name: str, path: Path) -> None:
-        left = path.stat().st_size
-        with path.open("rb") as file:
-            while left > 0:
-                await self.window.acquire()
-                data = file.read(CHUNK)
-                left -= len(data)
-                await self._tell("file", data, name=name, last=left <= 0)
+    async def _send(self, kind: str, file: BinaryIO, **fields: Any) -> None:
+        for data, last in pieces(file):
+            await self.window.acquire()
+            await self._tell(kind, data, last=last, **fields)
 
     async def _tell(self, kind: str, data: bytes = b"", **fields: Any) -> None:
         await self._line.say(Message(kind, {"load": self.number, **fields}, data))

@@ -13,9 +13,10 @@ import hashlib
 import ipaddress
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import zmq
 import zmq.asyncio
@@ -29,7 +30,7 @@ LEAST_TOKEN = 16
 LARGEST = 16 << 20
 """Bytes of a message's part; a larger one ends its connection."""
 CHUNK = 1 << 20
-"""Bytes of a file in one message."""
+"""Bytes of a piece: what may be larger than a message goes in several."""
 QUEUED = 64
 CALL_LIMIT_S = 1.0
 _SALT = b"orderbench: the link between a run and its workers"
@@ -60,6 +61,17 @@ class Message:
         if not isinstance(header, dict) or not isinstance(header.get("kind"), str):
             raise ValueError("no kind")
         return cls(header.pop("kind"), header, frames[1])
+
+
+def pieces(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """A file in pieces of CHUNK, and whether each is the last; of an empty one there is one. Raises
+    OSError."""
+    data, last = file.read(CHUNK), False
+    while not last:
+        following = file.read(CHUNK)
+        last = not following
+        yield data, last
+        data = following
 
 
 def token_problems() -> list[str]:

@@ -1,5 +1,4 @@
-"""A trial as it goes to a generator on another machine: with the files that it names. Pure, but for
-reading and writing them."""
+"""A trial as it goes to a generator on another machine: with the files that it names."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,31 +6,29 @@ from pathlib import Path
 
 from harness.load.messages import TrialSpec
 
-Files = Mapping[str, bytes]
-"""By what of the trial names them: `driver`, `load`, `order`, `ca`."""
+
+def packed(spec: TrialSpec) -> Mapping[str, Path]:
+    """The files that go along, each by the name that it has in the folder where it arrives."""
+    return {_name(what, path): path for what, path in _named(spec).items()}
 
 
-def pack(spec: TrialSpec) -> tuple[str, Files]:
-    """The trial's line, and its files. Raises OSError."""
-    return spec.to_line(), {name: path.read_bytes() for name, path in _named(spec).items()}
-
-
-def unpack(line: str, files: Files, folder: Path) -> TrialSpec:
-    """The trial with its files, and its samples to be, in a folder. Raises OSError."""
-    spec = TrialSpec.from_line(line)
-    at = {}
-    for name, path in _named(spec).items():
-        at[name] = folder / f"{name}{path.suffix}"
-        at[name].write_bytes(files[name])
+def unpacked(spec: TrialSpec, folder: Path) -> TrialSpec:
+    """The trial with its files, which have arrived in a folder, and its samples to be there."""
+    at = {what: str(folder / _name(what, path)) for what, path in _named(spec).items()}
     if "driver" in at:
         spec = replace(spec, driver=f"{at['driver']}:{spec.driver.rpartition(':')[2]}")
     if "load" in at:
-        spec = replace(spec, load=replace(spec.load, file=str(at["load"])))
+        spec = replace(spec, load=replace(spec.load, file=at["load"]))
     if "order" in at:
-        spec = replace(spec, order=replace(spec.order, file=str(at["order"])))
+        spec = replace(spec, order=replace(spec.order, file=at["order"]))
     if "ca" in at:
-        spec = replace(spec, wire=replace(spec.wire, ca=str(at["ca"])))
+        spec = replace(spec, wire=replace(spec.wire, ca=at["ca"]))
     return replace(spec, samples_path=str(folder / "samples.parquet"))
+
+
+def _name(what: str, path: Path) -> str:
+    # What reads it may go by its ending.
+    return what + path.suffix
 
 
 def _named(spec: TrialSpec) -> dict[str, Path]:
@@ -43,19 +40,3 @@ def _named(spec: TrialSpec) -> dict[str, Path]:
         "ca": spec.wire.ca,
     }
     return {name: Path(path) for name, path in named.items() if path}
-
-
-def joined(files: Files) -> tuple[dict[str, int], bytes]:
-    """Files as one piece of data, and the size of each in order."""
-    return {name: len(data) for name, data in files.items()}, b"".join(files.values())
-
-
-def parted(sizes: Mapping[str, int], data: bytes) -> Files:
-    """The files of one piece of data. Raises ValueError where it is of another size."""
-    if sum(sizes.values()) != len(data):
-        raise ValueError(f"{len(data)} bytes, and not {sum(sizes.values())}")
-    files, begun = {}, 0
-    for name, size in sizes.items():
-        files[name] = data[begun : begun + size]
-        begun += size
-    return files

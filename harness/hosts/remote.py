@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from harness import results
 from harness.hosts.clock import Clock, Exchange, clock_of
-from harness.hosts.link import CHUNK, Door, Message
-from harness.hosts.parcel import joined, pack
+from harness.hosts.link import Door, Message, pieces
+from harness.hosts.parcel import packed
 from harness.hosts.translation import translate
 from harness.load.consumption import shifted
 from harness.load.messages import TrialSpec
@@ -22,6 +23,8 @@ QUESTIONS = 40
 ANSWER_LIMIT_S = 60.0
 LARGEST_FILE = 4 << 30
 """Bytes of one that a worker sends."""
+LARGEST_PARCEL = 512 << 20
+"""Bytes of all files that a trial names."""
 KINDS = ("started", "line", "ended", "taken", "file", "seen")
 """What a worker says of a generator."""
 MOST_UNHEARD = 1000
@@ -53,6 +56,8 @@ class Member:
         self._answers: dict[int, asyncio.Future[tuple[int, int]]] = {}
         self._loads: dict[int, RemoteLoad] = {}
         self._left = asyncio.Event()
+        self._attends = False
+        """Whether it has said anything since it was let in."""
 
     async def say(self, kind: str, data: bytes = b"", **fields: Any) -> None:
         """Send it a message."""
@@ -100,6 +105,10 @@ class Member:
     def hear(self, message: Message, now_ns: int) -> None:
         """Take in what it says. Raises KeyError, TypeError or ValueError for what makes no
         sense."""
+        if message.kind == "hello" and not self._attends:
+            # It knocks until it hears that it is in, which is no sign that it has heard.
+            return
+        self._attends = True
         self.heard_at = now_ns / 1e9
         match message.kind:
             case "pong":
@@ -157,22 +166,40 @@ class RemoteLoad(Load):
     async def open(self, spec: TrialSpec) -> None:
         """See Load; what the trial names of this machine's files goes along."""
         self._spec = spec
+        await self._give_parcel(packed(spec))
         self.clock = await self.member.measure()
-        line, files = await asyncio.to_thread(pack, spec)
-        sizes, data = joined(files)
-        await self.member.say("open", data, load=self.number, line=line, sizes=sizes)
+        await self.member.say("open", load=self.number, line=spec.to_line())
         await self._ready()
+
+    async def _give_parcel(self, files: Mapping[str, Path]) -> None:
+        try:
+            size = sum(path.stat().st_size for path in files.values())
+            if size > LARGEST_PARCEL:
+                named = ", ".join(str(path) for path in files.values())
+                raise TrialFailed(
+                    f"the trial's files ({named}) have {size} B, and more than {LARGEST_PARCEL} B"
+                    " do not go to a worker; take smaller ones"
+                )
+            for name, path in files.items():
+                with path.open("rb") as file:
+                    await self._give(name, file)
+        except OSError as error:
+            raise TrialFailed(f"what goes to {self.member.name} cannot be read: {error}") from None
+
+    async def _give(self, name: str, file: BinaryIO) -> None:
+        """Let a file of that name be beside the generator."""
+        for data, _ in pieces(file):
+            await self.member.say("piece", data, load=self.number, name=name)
+            if why := (await self.told_of("taken"))["why"]:
+                raise TrialFailed(f"{self.member.name} cannot keep {name}: {why}")
 
     async def finish(self, arrivals: Sequence[Path] = ()) -> dict[str, Any]:
         """See Load; then what it has left there is here, in this machine's clock."""
-        for path in arrivals:
+        names = [f"{number}.arrivals" for number in range(len(arrivals))]
+        for name, path in zip(names, arrivals, strict=True):
             data = shifted(await asyncio.to_thread(path.read_bytes), self.clock.offset_ns)
-            for begun in range(0, len(data) or 1, CHUNK):
-                chunk = data[begun : begun + CHUNK]
-                last = begun + CHUNK >= len(data)
-                await self.member.say("arrivals", chunk, load=self.number, last=last)
-                await self.told_of("taken")
-        await self.member.say("close", load=self.number)
+            await self._give(name, BytesIO(data))
+        await self.member.say("close", load=self.number, arrivals=names)
         health = await self._done()
         await self._fetch(Path(self._spec.samples_path))
         return health
@@ -188,16 +215,8 @@ class RemoteLoad(Load):
         path.parent.mkdir(parents=True, exist_ok=True)
         while (name := (message := await self.told_of("file"))["name"]) is not None:
             with results.whole(places[name]) as partial, partial.open("wb") as file:
-                size = 0
-                while True:
-                    size += len(message.data)
-                    if size > LARGEST_FILE:
-                        raise TrialFailed(f"{self.member.name} sends more than {LARGEST_FILE} B")
-                    file.write(message.data)
-                    await self.member.say("got", load=self.number)
-                    if message["last"]:
-                        break
-                    message = await self.told_of("file")
+                async for data in self.data_from(message, LARGEST_FILE):
+                    file.write(data)
         clock = {
             "host": self.member.host,
             "offset_ns": self.clock.offset_ns,
@@ -225,6 +244,20 @@ class RemoteLoad(Load):
         if queue.qsize() > MOST_UNHEARD:
             raise ValueError(f"{MOST_UNHEARD} times {message.kind!r} unheard")
         queue.put_nowait(message)
+
+    async def data_from(self, first: Message, most: int) -> AsyncIterator[bytes]:
+        """The data of a message, and of those of its kind that follow to the last. Raises
+        TrialFailed, also for more than `most` bytes."""
+        size, message = 0, first
+        while True:
+            size += len(message.data)
+            if size > most:
+                raise TrialFailed(f"{self.member.name} sends more than {most} B as {first.kind!r}")
+            await self.member.say("got", load=self.number)
+            yield message.data
+            if message["last"]:
+                return
+            message = await self.told_of(first.kind)
 
     async def told_of(self, kind: str, limit_s: float | None = ANSWER_LIMIT_S) -> Message:
         """The next message of a kind, which comes within `limit_s` seconds. Raises TrialFailed

@@ -3,15 +3,17 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.hosts.identity import boot_id
-from harness.hosts.link import Message
 from harness.hosts.remote import ANSWER_LIMIT_S, RemoteLoad
 from harness.journal import Notes
 from harness.load_process import TrialFailed
 from harness.sampling import Sampler
+
+LARGEST_SEEN = 512 << 20
+"""Bytes of what a worker has seen of a trial: some 150 MB in a day."""
 
 
 class RemoteSampler:
@@ -42,14 +44,15 @@ class RemoteSampler:
     async def _ask(self, what: str, length_s: float, **fields: Any) -> None:
         load, notes = self._load, self._notes
         await load.member.say(what, load=load.number, cell=notes.cell, trial=notes.trial, **fields)
-        seen = await load.told_of("seen", length_s + ANSWER_LIMIT_S)
+        first = await load.told_of("seen", length_s + ANSWER_LIMIT_S)
         try:
-            self._note(seen)
+            seen = b"".join([data async for data in load.data_from(first, LARGEST_SEEN)])
+            self._note(json.loads(seen))
         except (KeyError, TypeError, ValueError) as error:
             words = f"{load.member.name} saw what makes no sense"
             raise TrialFailed(f"{words} ({type(error).__name__}: {error})") from None
 
-    def _note(self, seen: Message) -> None:
+    def _note(self, seen: Mapping[str, Any]) -> None:
         here, notes = self._load.clock.here, self._notes
         notes.telemetry.extend({**row, "at": here(row["at"])} for row in seen["telemetry"])
         for event in seen["events"]:

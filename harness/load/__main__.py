@@ -189,11 +189,12 @@ async def run_trial(spec: TrialSpec) -> None:
         await generator.open_loop()
     progress.cancel()
     cpu = time.process_time_ns() - cpu
-    if stop.done():
-        window = cut(window, stop.result())
     tell(live)
     say("drained")
     files = [Path(name) for name in await close]
+    # Also where it had sent all: another, which had not, is told the same.
+    if stop.done():
+        window = cut(window, stop.result())
     await driver.close()
     health = {
         "cpu_s": cpu / 1e9,

@@ -12,21 +12,26 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.trial import SPEC
+from harness.hosts import agent
 from harness.hosts import crew as crews
 from harness.hosts.crew import Crew, Wanted
 from harness.hosts.identity import code_digest, software
 from harness.hosts.link import LARGEST, TOKEN, Door, Line, Message
+from harness.hosts.sampling import RemoteSampler
+from harness.journal import Notes
 from harness.load.messages import LoadSpec
 from harness.load.schedule import planned_instants
 from harness.results import DONE, Samples, open_run, read_samples
 from harness.rig.ports import Ports
-from harness.rig.process import RigError
+from harness.rig.process import Rig, RigError
 from tests.live.support import MARK, ROOT, balanced, connected, marked, words
 from tests.live.test_dealing import scenario, summary
 from tests.live.test_locust import last_total
@@ -532,6 +537,63 @@ def test_what_is_too_large_is_not_taken_in(run: Run) -> None:
             assert len(message.data) == LARGEST - 100
 
     run(listening(case))
+
+
+class ManySeen:
+    """A sampler that has seen more than one message can hold."""
+
+    def __init__(self, notes: Notes, *_: object) -> None:
+        self._notes = notes
+
+    async def rest(self, seconds: float) -> None:
+        """See Sampler."""
+        row = {"mark": "x" * 2**20}
+        self._notes.telemetry.extend({**row, "at": at} for at in range(LARGEST // 2**20 + 1))
+
+
+def test_what_is_larger_than_a_message_goes_in_pieces(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial's files to a worker, and what that has seen to the run."""
+    monkeypatch.setattr(agent, "Sampler", ManySeen)
+    address, there = free_address(), tmp_path / "there"
+    there.mkdir()
+    recording, instants = tmp_path / "when.txt", [n / 100 for n in range(LARGEST // 2**20 + 1)]
+    recording.write_text("".join(f"{at}{' ' * 2**20}\n" for at in instants))
+    assert recording.stat().st_size > LARGEST
+    notes = Notes("c", 1, [], [])
+    spec = replace(
+        SPEC,
+        driver="clients.noop:Noop",
+        load=replace(SPEC.load, model="replay", file=str(recording)),
+        warm_up_s=0.0,
+        duration_s=1.0,
+        samples_path=str(tmp_path / "1.parquet"),
+    )
+
+    async def case() -> None:
+        async with (
+            Rig(tmp_path / "logs") as rig,
+            Crew(Wanted(address, 1, SECRET), lambda _: None, lambda _: None) as crew,
+            Line(address, SECRET) as line,
+        ):
+            serving = asyncio.create_task(agent.Worker(line, rig, there, address).serve())
+            await crew.gather()
+            load = await crew.start(0, "generator")
+            await load.open(spec)
+            (came,) = there.glob("*/load.txt")
+            assert came.read_bytes() == recording.read_bytes()
+            await RemoteSampler(load, notes).rest(0.0)
+            load.send()
+            await load.drained()
+            await load.finish()
+            await load.end()
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+    run(case())
+    assert len(notes.telemetry) == LARGEST // 2**20 + 1
+    assert len(read_samples(Path(spec.samples_path))) == len(instants)
 
 
 def test_another_version_is_refused_and_too_few_are_not_enough(

@@ -5,7 +5,9 @@ import asyncio
 import json
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,16 +18,28 @@ from hypothesis import strategies as st
 from benchmarks.trial import SPEC
 from harness.analysis.usage import other_busy
 from harness.cli.away import asked_workers, unreachable
-from harness.hosts import identity
+from harness.hosts import identity, remote, sampling
+from harness.hosts.agent import Refused, Worker
 from harness.hosts.clock import Clock, Exchange, clock_of
-from harness.hosts.link import LEAST_TOKEN, TOKEN, Door, Message, listening_problems
-from harness.hosts.parcel import joined, pack, parted, unpack
+from harness.hosts.link import (
+    CHUNK,
+    LEAST_TOKEN,
+    TOKEN,
+    Door,
+    Line,
+    Message,
+    listening_problems,
+    pieces,
+)
+from harness.hosts.parcel import packed, unpacked
 from harness.hosts.remote import MOST_UNHEARD, Member
 from harness.hosts.sampling import RemoteSampler, wires
 from harness.journal import Notes
 from harness.load.consumption import read_rows, shifted
-from harness.load_process import PartLost
+from harness.load.messages import TrialSpec
+from harness.load_process import PartLost, TrialFailed
 from harness.report import words
+from harness.rig.process import Rig
 from harness.sampling import Sampler
 from harness.trial import Served, counted
 from protos.arrivals import Arrivals
@@ -66,11 +80,11 @@ def test_a_trial_takes_its_files_along(tmp_path: Path) -> None:
         order=replace(SPEC.order, file=str(tmp_path / "orders.jsonl")),
         samples_path="here.parquet",
     )
-    line, files = pack(spec)
-    sizes, data = joined(files)
     there = tmp_path / "there"
     there.mkdir()
-    got = unpack(line, parted(json.loads(json.dumps(sizes)), data), there)
+    for name, file in packed(spec).items():
+        (there / name).write_bytes(file.read_bytes())
+    got = unpacked(TrialSpec.from_line(spec.to_line()), there)
     path, _, name = got.driver.rpartition(":")
     assert name == "Mine"
     for theirs, ours in (
@@ -88,9 +102,13 @@ def test_a_trial_takes_its_files_along(tmp_path: Path) -> None:
     assert replace(alike, samples_path=spec.samples_path) == spec
 
 
-def test_files_of_another_size_are_none() -> None:
-    with pytest.raises(ValueError, match="3 bytes"):
-        parted({"ca": 4}, b"abc")
+@pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1, 2 * CHUNK])
+def test_pieces_are_the_file(size: int) -> None:
+    data = (bytes(range(256)) * (size // 256 + 1))[:size]
+    found = list(pieces(BytesIO(data)))
+    assert b"".join(piece for piece, _ in found) == data
+    assert [last for _, last in found] == [False] * (len(found) - 1) + [True]
+    assert max(len(piece) for piece, _ in found) <= CHUNK
 
 
 def test_a_message_is_read_as_it_was_said_or_not_at_all() -> None:
@@ -274,11 +292,15 @@ def test_what_a_worker_has_counted_comes_in_this_clock(run: Run) -> None:
         load = await worker.start("generator", None)
         load.clock = Clock(ahead)
         looking = RemoteSampler(load, Notes("c", 1, [], []))
-        fields = {"load": load.number, "telemetry": [], "events": []}
-        load.take(Message("seen", {**fields, "wire": None}))
+
+        def saw(wire: Mapping[str, Any] | None) -> Message:
+            seen = {"telemetry": [], "events": [], "wire": wire}
+            return Message("seen", {"load": load.number, "last": True}, json.dumps(seen).encode())
+
+        load.take(saw(None))
         await looking.rest(0.0)
         assert looking.wire is None
-        load.take(Message("seen", {**fields, "wire": counts(ahead + 5, 100)}))
+        load.take(saw(counts(ahead + 5, 100)))
         await looking.watch(0, 0, 0)
         assert looking.wire == counts(5, 100)
 
@@ -300,6 +322,7 @@ class FakeDoor:
         self._ahead_ns = ahead_ns
         self.member: Member
         self.said: list[str] = []
+        self.full = ""
 
     async def say(self, _: bytes, message: Message) -> None:
         """See Door.say."""
@@ -310,6 +333,11 @@ class FakeDoor:
             self.member.hear(pong, time.monotonic_ns())
         if message.kind == "start":
             self.member.hear(Message("started", {"load": message["load"], "pid": 7}), 0)
+        if message.kind == "piece":
+            self.member.hear(Message("taken", {"load": message["load"], "why": self.full}), 0)
+        if message.kind == "rest":
+            seen = {"load": message["load"], "last": False}
+            self.member.hear(Message("seen", seen, bytes(100)), 0)
 
 
 def member(door: FakeDoor) -> Member:
@@ -363,3 +391,92 @@ def test_who_does_not_say_who_it_is_does_not_come(lacks: str) -> None:
     who.pop(lacks)
     with pytest.raises(KeyError):
         Member(1, b"", Message("hello", who), cast(Door, FakeDoor()))
+
+
+def test_who_knocks_again_before_it_is_let_in_has_not_left(run: Run) -> None:
+    async def case() -> None:
+        door = FakeDoor()
+        worker = member(door)
+        again = Message("hello", {})
+        came = worker.heard_at
+        worker.hear(again, time.monotonic_ns() + 10**12)
+        assert not worker.lost
+        # Somebody who only knocks has not heard, and is given up.
+        assert worker.heard_at == came
+        await worker.measure()
+        worker.hear(again, time.monotonic_ns())
+        assert "it has left this run" in worker.lost
+
+    run(case())
+
+
+class FakeLine:
+    """A run that says what it is told to."""
+
+    def __init__(self, *says: Message) -> None:
+        self._says = list(says)
+        self.heard: list[str] = []
+
+    async def call(self, message: Message) -> bool:
+        """See Line.call."""
+        self.heard.append(message.kind)
+        return True
+
+    async def hear(self) -> Message:
+        """See Line.hear."""
+        return self._says.pop(0)
+
+
+def test_a_worker_that_its_run_has_given_up_waits_for_the_next(run: Run, tmp_path: Path) -> None:
+    line = FakeLine(
+        Message("welcome"),
+        Message("ping", {"number": 1}),
+        Message("left"),
+        Message("refused", {"why": "the next run"}),
+    )
+
+    async def case() -> None:
+        worker = Worker(cast(Line, line), Rig(), tmp_path, "10.0.0.1:1")
+        with pytest.raises(Refused, match="the next run"):
+            await worker.serve()
+
+    run(case())
+    assert line.heard == ["hello", "awake", "pong", "hello"]
+
+
+def test_a_trial_whose_files_are_too_many_or_unread_fails_and_says_so(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "LARGEST_PARCEL", 10)
+    path = tmp_path / "orders.jsonl"
+    spec = replace(SPEC, order=replace(SPEC.order, file=str(path)))
+    door = FakeDoor()
+
+    async def case() -> None:
+        load = await member(door).start("generator", None)
+        with pytest.raises(TrialFailed, match=r"worker 2 .* cannot be read: .*orders\.jsonl"):
+            await load.open(spec)
+        path.write_bytes(bytes(11))
+        with pytest.raises(TrialFailed, match=r"orders\.jsonl\) have 11 B.* take smaller ones"):
+            await load.open(spec)
+        assert "piece" not in door.said
+        path.write_bytes(bytes(10))
+        door.full = "No space left on device"
+        with pytest.raises(TrialFailed, match=r"cannot keep order\.jsonl: No space left"):
+            await load.open(spec)
+        assert "open" not in door.said
+
+    run(case())
+
+
+def test_what_a_worker_has_seen_has_a_largest_size(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "LARGEST_SEEN", 99)
+
+    async def case() -> None:
+        load = await member(FakeDoor()).start("generator", None)
+        with pytest.raises(TrialFailed, match=r"worker 2 .* sends more than 99 B as 'seen'"):
+            await RemoteSampler(load, Notes("c", 1, [], [])).rest(0.0)
+
+    run(case())

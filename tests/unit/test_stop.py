@@ -1,22 +1,28 @@
 """A load that ends before its time: what was planned until then is accounted for, and no more."""
 
 import asyncio
+import contextlib
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.trial import SPEC
 from harness import results
 from harness.brake import Brake
+from harness.generators import Generators
 from harness.load.__main__ import cut
 from harness.load.generator import Generator
 from harness.load.lanes import Lanes
 from harness.load.producing import Producing
 from harness.load.recorder import Recorder
+from harness.load_process import Load, LoadProcess
 from harness.record import finished_trials
 from harness.results import DONE
+from harness.rig.process import Rig
 from harness.run import may_begin
 from tests.support import LIMIT_S, Run
 from tests.unit.test_generator import NS, at_once, instants, sleeper
@@ -139,6 +145,44 @@ def test_a_window_ends_where_the_load_ended() -> None:
     assert cut((100, 200), 150) == (100, 150)
     assert cut((100, 200), 250) == (100, 200)
     assert cut((100, 200), 50) == (50, 51)
+
+
+def test_a_window_is_one_whether_a_generator_has_sent_all_or_not(
+    run: Run, rig: Rig, tmp_path: Path
+) -> None:
+    """One has the first of two operations, and the other the second, which is due in an hour."""
+    recording = tmp_path / "when.txt"
+    recording.write_text("0\n3600\n")
+    path = tmp_path / "1.parquet"
+    spec = replace(
+        SPEC,
+        driver="clients.noop:Noop",
+        load=replace(SPEC.load, model="replay", file=str(recording)),
+        warm_up_s=0.0,
+        duration_s=3601.0,
+        samples_path=str(path),
+    )
+
+    async def case() -> int:
+        async def start(_: int, role: str) -> Load:
+            return await LoadProcess.start(rig, None, role)
+
+        async with contextlib.AsyncExitStack() as stack:
+            generators = await Generators.start(start, 2, stack, lambda: False)
+            await generators.open(spec)
+            generators.send()
+            first, second = generators.all
+            await first.drained()
+            at = time.monotonic_ns() + round(0.3 * NS)
+            generators.stop(at)
+            await second.drained()
+            await generators.finish()
+            return at
+
+    at = run(case())
+    samples = results.read_samples(path)
+    assert len(samples) == 1
+    assert samples.meta["window"][1] == at
 
 
 def test_a_brake_stops_once_and_says_whether_somebody_stops() -> None:
