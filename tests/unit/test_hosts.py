@@ -294,11 +294,11 @@ def test_what_a_worker_has_counted_comes_in_this_clock(run: Run) -> None:
         looking = RemoteSampler(load, Notes("c", 1, [], []))
 
         def saw(wire: Mapping[str, Any] | None) -> Message:
-            seen = {"telemetry": [], "events": [], "wire": wire}
+            seen: dict[str, Any] = {"telemetry": [], "events": [], "wire": wire}
             return Message("seen", {"load": load.number, "last": True}, json.dumps(seen).encode())
 
         load.take(saw(None))
-        await looking.rest(0.0)
+        await looking.watch(0, 0, 0)
         assert looking.wire is None
         load.take(saw(counts(ahead + 5, 100)))
         await looking.watch(0, 0, 0)
