@@ -2,8 +2,9 @@
 
 import argparse
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from harness.cli.numeric import number
 from harness.hosts import PORT
 from harness.rig.ports import LOOPBACK
 
@@ -18,6 +19,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expect-workers",
         metavar="N",
+        type=number,
         help="deal each trial's schedule to N workers, on this or other machines, and wait for them"
         " first (bench.py locust --worker); ORDERBENCH_TOKEN is what they know the run by",
     )
@@ -29,25 +31,27 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def asked_workers(options: argparse.Namespace, problems: list[str]) -> Any:
+def asked_workers(options: argparse.Namespace, problems: list[str]) -> int | None:
     """How many generators are asked for, here (`--workers`) or elsewhere; None where that is not
-    said. Mistakes go to `problems`."""
-    expected = options.expect_workers
-    if expected is None:
-        if options.listen is not None:
-            problems.append("--listen: nobody is expected; say --expect-workers N as well")
-        return options.workers
-    if options.workers is not None:
-        problems.append(
-            "--workers: each worker is one generator; start more workers, and take it out"
-        )
-    from harness.hosts.link import listening_problems, token_problems
+    said, or is no number. Mistakes go to `problems`."""
+    option, asked = "--workers", options.workers
+    if options.expect_workers is not None:
+        from harness.hosts.link import listening_problems, token_problems
 
-    problems += listening_problems(options.listen or LISTEN) + token_problems()
-    if not expected.isdigit() or int(expected) < 1:
-        problems.append(f"--expect-workers: {expected!r} is no whole number of 1 or more")
+        if asked is not None:
+            problems.append(
+                "--workers: each worker is one generator; start more workers, and take it out"
+            )
+        option, asked = "--expect-workers", options.expect_workers
+        problems += listening_problems(options.listen or LISTEN) + token_problems()
+    elif options.listen is not None:
+        problems.append("--listen: nobody is expected; say --expect-workers N as well")
+    if asked is None:
         return None
-    return int(expected)
+    if not isinstance(asked, int) or asked < 1:
+        problems.append(f"{option}: {asked!r} is no whole number of 1 or more")
+        return None
+    return asked
 
 
 def unreachable(options: argparse.Namespace, trace: str | None) -> list[str]:
@@ -73,4 +77,4 @@ def wanted(options: argparse.Namespace) -> "Wanted | None":
     from harness.hosts.crew import Wanted
     from harness.hosts.link import TOKEN
 
-    return Wanted(options.listen or LISTEN, int(options.expect_workers), os.environ[TOKEN])
+    return Wanted(options.listen or LISTEN, options.expect_workers, os.environ[TOKEN])

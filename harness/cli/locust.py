@@ -119,13 +119,15 @@ def _distributed(options: argparse.Namespace) -> list[str]:
 def _work(options: argparse.Namespace) -> int:
     """Be a worker until SIGTERM or Ctrl-C. Raises BadInput."""
     from harness.hosts.agent import Refused, work
-    from harness.hosts.link import TOKEN, token_problems
+    from harness.hosts.link import TOKEN, master_problems, token_problems
 
     problems = token_problems()
     if options.master or options.expect_workers is not None or options.listen is not None:
         problems.append("--worker: is no master; take --master, --expect-workers, --listen out")
     if not options.master_host:
         problems.append("--worker: say whose, with --master-host HOST")
+    else:
+        problems += master_problems(options.master_host)
     if not 0 < options.master_port < 65_536:
         problems.append(f"--master-port: {options.master_port} is no port")
     if problems:

@@ -14,9 +14,17 @@ from hypothesis import strategies as st
 
 from benchmarks.trial import SPEC
 from harness.analysis.usage import other_busy
+from harness.cli.__main__ import main, parse
 from harness.cli.away import asked_workers, unreachable
 from harness.hosts.clock import Clock, Exchange, clock_of
-from harness.hosts.link import LEAST_TOKEN, TOKEN, Door, Message, listening_problems
+from harness.hosts.link import (
+    LEAST_TOKEN,
+    TOKEN,
+    Door,
+    Message,
+    listening_problems,
+    master_problems,
+)
 from harness.hosts.parcel import joined, pack, parted, unpack
 from harness.hosts.remote import MOST_UNHEARD, Member
 from harness.hosts.sampling import RemoteSampler, wires
@@ -122,26 +130,81 @@ def test_every_mistake_about_workers_is_told_at_once(monkeypatch: pytest.MonkeyP
     assert about == ["--workers", "--listen", TOKEN, "--expect-workers"]
     monkeypatch.setenv(TOKEN, "x" * LEAST_TOKEN)
     problems = []
-    assert asked_workers(options(expect_workers="2", listen="10.0.0.1:1"), problems) == 2
+    assert asked_workers(options(expect_workers=2, listen="10.0.0.1:1"), problems) == 2
     assert asked_workers(options(workers=3), problems) == 3
     assert problems == []
     assert asked_workers(options(listen="10.0.0.1:1"), problems) is None
     assert "--expect-workers" in problems[0]
 
 
+@pytest.mark.parametrize("option", ["--workers", "--expect-workers"])
+@pytest.mark.parametrize("word", ["0", "-1", "1.5", "two", "²", "inf", ""])
+def test_a_number_of_generators_that_is_none_is_refused(
+    option: str, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, "x" * LEAST_TOKEN)
+    problems: list[str] = []
+    assert asked_workers(parse(["run", f"{option}={word}"]), problems) is None
+    (problem,) = problems
+    assert problem.startswith(f"{option}: ")
+    assert problem.endswith(" is no whole number of 1 or more")
+
+
 def test_what_cannot_be_had_from_other_machines() -> None:
     assert unreachable(options(interleave=["a", "b"]), "spans.jsonl") == []
-    away = options(expect_workers="2", interleave=["a", "b"], resume=Path("r"))
+    away = options(expect_workers=2, interleave=["a", "b"], resume=Path("r"))
     found = unreachable(away, "spans.jsonl")
     assert [each.partition(":")[0] for each in found] == [
         "--interleave",
         "--expect-workers",
         "--trace",
     ]
-    assert unreachable(options(expect_workers="2"), "http://collector:4318") == []
+    assert unreachable(options(expect_workers=2), "http://collector:4318") == []
 
 
-@pytest.mark.parametrize("address", ["", "5557", "host:5557", "::1:5557", "10.0.0.1:0", "10.0.0.1"])
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    """What a command says that refuses its options."""
+    assert main(list(words)) == 2
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_run_and_locust_refuse_a_number_of_workers_that_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, "x" * LEAST_TOKEN)
+    for command in (["run", "smoke"], ["locust", "--master"]):
+        (said,) = refused(capsys, *command, "--expect-workers", "²")
+        assert said.startswith("--expect-workers: '²' ")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a b", "http://10.0.0.1", "10.0.0.1:5557", "10.0.0.256", "10.0.1", "::1", "*", "-a", "a..b"],
+)
+def test_what_is_no_host_is_no_master(host: str) -> None:
+    (said,) = master_problems(host)
+    assert said.startswith(f"--master-host: {host!r} is no name and no IPv4 address; ")
+
+
+def test_a_worker_refuses_all_that_is_wrong_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, "short")
+    told = ["--worker", "--master-host", "a b", "--master-port", "0"]
+    said = refused(capsys, "locust", *told)
+    assert [each.partition(" ")[0] for each in said] == [TOKEN, "--master-host:", "--master-port:"]
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.1", "master", "orderbench_master_1", "a-b.example.com", "x1.internal."]
+)
+def test_a_master_has_a_name_or_an_address(host: str) -> None:
+    assert master_problems(host) == []
+
+
+@pytest.mark.parametrize(
+    "address", ["", "5557", "host:5557", "::1:5557", "10.0.0.1:0", "10.0.0.1", "10.0.0.1:²"]
+)
 def test_a_run_listens_at_an_address_of_its_machine(address: str) -> None:
     (problem,) = listening_problems(address)
     assert "10.0.0.1:5557" in problem

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from harness.cli import run
+from harness.cli.numeric import numbers
 from harness.cli.paths import RESULTS, scenario_path
 from harness.load.live import Live
 from harness.load.messages import LoadSpec
@@ -43,8 +44,8 @@ def load_of(given: Given) -> LoadPoint:
     told = dict(word.removeprefix("--").split("=", 1) for word in words(given)[1:])
     overrides = {
         "--load": told["load"],
-        "--rate": run.numbers(told["rate"]) if "rate" in told else None,
-        "--users": run.numbers(told["users"]) if "users" in told else None,
+        "--rate": numbers(told["rate"]) if "rate" in told else None,
+        "--users": numbers(told["users"]) if "users" in told else None,
         "--styles": ["rest"],
     }
     (load,) = {cell.load for cell in make_plan(load_scenario(SMOKE, overrides)).cells}
