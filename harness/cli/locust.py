@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from harness.cli.away import add_workers, asked_workers
+from harness.cli.away import add_workers, asked_workers, astray, at_targets
 from harness.cli.paths import ROOT
 from harness.hosts import PORT as MASTER_PORT
 from harness.rig.ports import LOOPBACK, LOOPBACK_NAMES
@@ -110,6 +110,8 @@ def _distributed(options: argparse.Namespace) -> list[str]:
         problems.append("--master and --expect-workers N belong together: say both")
     options.workers = None
     asked_workers(options, problems)
+    targets = dict(word.partition("=")[::2] for word in options.target)
+    problems += astray(options, at_targets(targets))
     if problems:
         raise BadInput(problems)
     given = {"expect-workers": options.expect_workers, "listen": options.listen}

@@ -279,7 +279,7 @@ def prepare(options: argparse.Namespace) -> Task:
     trace = _trace(options.trace)
     if trace is not None and "://" not in trace and not Path(trace).parent.is_dir():
         problems.append(f"--trace: {Path(trace).parent} is no folder; name a file in one that is")
-    problems += unreachable(options, trace)
+    problems += unreachable(options, trace, targets, plan)
     if problems or plan is None:
         raise BadInput(problems)
     return Task(plan, targets, folders, gate)
