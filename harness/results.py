@@ -450,7 +450,7 @@ def _check_format(path: Path, written: Mapping[str, Any]) -> None:
 def _trials(folder: Path, info: Mapping[str, Any]) -> dict[str, list[Path]]:
     return {
         cell["id"]: sorted(
-            (p for p in (folder / "trials" / cell["id"]).glob("*.parquet") if p.stem.isdigit()),
+            (p for p in (folder / "trials" / cell["id"]).glob("*.parquet") if p.stem.isdecimal()),
             key=lambda p: int(p.stem),
         )
         for cell in info["cells"]

@@ -2,22 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from harness.condition import counted
 from harness.plan import Plan
 
 
-def dealt(
-    plan: Plan | None, workers: Any, problems: list[str], option: str = "--workers"
-) -> Plan | None:
-    """The plan, where there is one, with so many generators as `option` asks for; what cannot be
-    dealt to them goes to `problems`."""
-    if not isinstance(workers, int) or workers < 1:
-        problems.append(f"{option}: {workers!r} is no whole number of 1 or more")
-        return None
-    if plan is None:
-        return None
+def dealt(plan: Plan, workers: int, problems: list[str], option: str = "--workers") -> Plan:
+    """The plan with so many generators as `option` asks for; what cannot be dealt to them goes to
+    `problems`."""
     if workers > 1:
         problems += [f"{option}: {said}" for said in _undealable(plan, workers, option)]
     return replace(plan, generators=workers)

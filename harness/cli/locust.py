@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from harness.cli.away import add_workers, asked_workers
+from harness.cli.away import add_workers, asked_workers, astray, at_targets
 from harness.cli.paths import ROOT
 from harness.hosts import PORT as MASTER_PORT
 from harness.rig.ports import LOOPBACK, LOOPBACK_NAMES
@@ -110,6 +110,8 @@ def _distributed(options: argparse.Namespace) -> list[str]:
         problems.append("--master and --expect-workers N belong together: say both")
     options.workers = None
     asked_workers(options, problems)
+    targets = dict(word.partition("=")[::2] for word in options.target)
+    problems += astray(options, at_targets(targets))
     if problems:
         raise BadInput(problems)
     given = {"expect-workers": options.expect_workers, "listen": options.listen}
@@ -119,13 +121,15 @@ def _distributed(options: argparse.Namespace) -> list[str]:
 def _work(options: argparse.Namespace) -> int:
     """Be a worker until SIGTERM or Ctrl-C. Raises BadInput."""
     from harness.hosts.agent import Refused, work
-    from harness.hosts.link import TOKEN, token_problems
+    from harness.hosts.link import TOKEN, master_problems, token_problems
 
     problems = token_problems()
     if options.master or options.expect_workers is not None or options.listen is not None:
         problems.append("--worker: is no master; take --master, --expect-workers, --listen out")
     if not options.master_host:
         problems.append("--worker: say whose, with --master-host HOST")
+    else:
+        problems += master_problems(options.master_host)
     if not 0 < options.master_port < 65_536:
         problems.append(f"--master-port: {options.master_port} is no port")
     if problems:

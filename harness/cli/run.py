@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import filterfalse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clients import catalog
 from harness.cli.addresses import add_addresses, given_addresses
@@ -18,6 +18,7 @@ from harness.cli.gating import NOT_MET, add_gate, fitting, given_gate, judge_gat
 from harness.cli.indexing import keep_index
 from harness.cli.interleaving import revision_problems, side_folders, sides_of
 from harness.cli.list import size
+from harness.cli.numeric import number, numbers
 from harness.cli.paths import RESULTS, make, scenario_path, shown, taken, unused
 from harness.cli.resuming import given_options, prepare_resumed
 from harness.gate import Gate
@@ -52,21 +53,6 @@ class Task:
     folders: Sequence[Path]
     """One, or one for each of two revisions that take turns."""
     gate: Gate | None
-
-
-def numbers(text: str) -> list[Any]:
-    """`1,2.5` as [1, 2.5]; a word that is no number stays one, for the scenario to refuse."""
-    return [number(word) for word in text.split(",")]
-
-
-def number(text: str) -> Any:
-    """A whole number where it is one, else a fraction, else the text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -293,7 +279,7 @@ def prepare(options: argparse.Namespace) -> Task:
     trace = _trace(options.trace)
     if trace is not None and "://" not in trace and not Path(trace).parent.is_dir():
         problems.append(f"--trace: {Path(trace).parent} is no folder; name a file in one that is")
-    problems += unreachable(options, trace)
+    problems += unreachable(options, trace, targets, plan)
     if problems or plan is None:
         raise BadInput(problems)
     return Task(plan, targets, folders, gate)
@@ -321,7 +307,7 @@ def _planned(
             problems.append("--interleave: a search goes by what it sees of one; run it twice")
         plan = None if plan is None else replace(plan, turns=2)
     workers = asked_workers(options, problems)
-    if workers is not None:
+    if plan is not None and workers is not None:
         option = "--workers" if options.expect_workers is None else "--expect-workers"
         plan = dealt(plan, workers, problems, option)
     for each in folders:

@@ -13,6 +13,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -33,6 +34,9 @@ CHUNK = 1 << 20
 """Bytes of a piece: what may be larger than a message goes in several."""
 QUEUED = 64
 CALL_LIMIT_S = 1.0
+_PORT = re.compile("[0-9]{1,5}")
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _SALT = b"orderbench: the link between a run and its workers"
 
 
@@ -86,16 +90,30 @@ def token_problems() -> list[str]:
 
 def listening_problems(address: str) -> list[str]:
     """What is wrong with HOST:PORT as the place where a run listens for its workers."""
-    host, colon, port = address.rpartition(":")
-    try:
-        known = ipaddress.IPv4Address(host) if colon else None
-    except ValueError:
-        known = None
-    if known is None or not port.isdigit() or not 0 < int(port) < 65_536:
+    host, _, port = address.rpartition(":")
+    if not _is_address(host) or not _PORT.fullmatch(port) or not 0 < int(port) < 65_536:
         return [f"--listen: {address!r} is not ADDRESS:PORT, as in 10.0.0.1:{PORT}"]
-    if known.is_unspecified:
+    if ipaddress.IPv4Address(host).is_unspecified:
         return [f"--listen: workers cannot reach {host}; name the address by which they do"]
     return []
+
+
+def master_problems(host: str) -> list[str]:
+    """What is wrong with a name or an address as the place of a worker's master."""
+    # What ends in a number is read as an address, and is no name.
+    is_name = _NAME.fullmatch(host) and not host.rpartition(".")[2].isdecimal()
+    if is_name or _is_address(host):
+        return []
+    said = f"--master-host: {host!r} is no name and no IPv4 address; say it without a scheme and"
+    return [f"{said} without a port, as in 10.0.0.1; another port than {PORT} is --master-port"]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @functools.cache

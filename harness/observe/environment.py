@@ -183,7 +183,7 @@ def _processors_allowed(group: Path) -> float | None:
 def _memory_allowed(group: Path) -> int | None:
     limit = _read(group / "memory.max") or _read(group / "memory.limit_in_bytes")
     # Version 1 says a number near 2**63 for no limit.
-    return int(limit) if limit.isdigit() and int(limit) < 1 << 60 else None
+    return int(limit) if limit.isdecimal() and int(limit) < 1 << 60 else None
 
 
 def collect_before(root: Path = _ROOT, span_s: float = BUSY_SPAN_S) -> dict[str, Any]:

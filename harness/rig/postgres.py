@@ -217,7 +217,7 @@ def _installation(
 
 def _newest_first(versions: Path) -> list[Path]:
     """The bin folders of all versions below a folder."""
-    found = [place for place in versions.glob("*/bin") if place.parent.name.isdigit()]
+    found = [place for place in versions.glob("*/bin") if place.parent.name.isdecimal()]
     return sorted(found, key=lambda place: int(place.parent.name), reverse=True)
 
 

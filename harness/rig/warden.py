@@ -213,7 +213,7 @@ def _ended() -> Iterable[tuple[int, int]]:
 def _descendants(root: int) -> list[int]:
     """Every process below `root`, zombies included, as /proc shows them now."""
     children: dict[int, list[int]] = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for name in filter(str.isdecimal, os.listdir("/proc")):
         with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
             # The command's name may hold spaces and brackets; the last bracket ends it.
             parent = stat.read().rpartition(b")")[2].split()[1]

@@ -83,19 +83,25 @@ class Session:
             self._process.stdin.flush()
 
     def _hear(self) -> None:
-        for line in self._process.stdout:
-            message = json.loads(line)
-            if message["event"] == "planned":
-                self.plan = message
-                self._heard.set()
-            if message["event"] == "end":
-                self.report = message["report"]
-            if self._listener is not None:
-                self._listener(message)
-        self._errors.join()
-        self.code = self._process.wait()
-        self.ended.set()
-        self._heard.set()
+        try:
+            # Closed where hearing fails: the run then ends, in place of waiting to be heard.
+            with self._process.stdout as lines:
+                for message in filter(None, map(_message, lines)):
+                    self._take(message)
+        finally:
+            self._errors.join()
+            self.code = self._process.wait()
+            self.ended.set()
+            self._heard.set()
+
+    def _take(self, message: Mapping[str, Any]) -> None:
+        if message["event"] == "planned":
+            self.plan = message
+            self._heard.set()
+        if message["event"] == "end":
+            self.report = message["report"]
+        if self._listener is not None:
+            self._listener(message)
 
     def _hear_errors(self) -> None:
         for line in self._process.stderr:
@@ -103,3 +109,13 @@ class Session:
             self._words.append(said)
             if self.plan is not None:
                 log.info("%s", said)
+
+
+def _message(line: bytes) -> Mapping[str, Any] | None:
+    """What a line says; None for one that is not the run's, or that was cut off when it was
+    killed."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) and "event" in message else None

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from benchmarks.trial import SPEC
 from harness.analysis.usage import other_busy
+from harness.cli.__main__ import main, parse
 from harness.cli.away import asked_workers, unreachable
+from harness.cli.reach import hosts_of, on_loopback
 from harness.hosts import identity, remote, sampling
 from harness.hosts.agent import Refused, Worker
 from harness.hosts.clock import Clock, Exchange, clock_of
@@ -29,6 +31,7 @@ from harness.hosts.link import (
     Line,
     Message,
     listening_problems,
+    master_problems,
     pieces,
 )
 from harness.hosts.parcel import packed, unpacked
@@ -38,9 +41,12 @@ from harness.journal import Notes
 from harness.load.consumption import read_rows, shifted
 from harness.load.messages import TrialSpec
 from harness.load_process import PartLost, TrialFailed
+from harness.plan import Plan, make_plan
 from harness.report import words
+from harness.rig.parts import PARTS, variable
 from harness.rig.process import Rig
 from harness.sampling import Sampler
+from harness.scenario import Scenario
 from harness.trial import Served, counted
 from protos.arrivals import Arrivals
 from protos.broker import BrokerAddress
@@ -133,7 +139,7 @@ def test_arrivals_go_into_another_clock(tmp_path: Path) -> None:
 
 def options(**given: object) -> argparse.Namespace:
     """As `bench.py run` has them."""
-    none = dict.fromkeys(("expect_workers", "listen", "workers", "interleave", "resume"))
+    none = dict.fromkeys(("expect_workers", "listen", "workers", "interleave", "resume", *PARTS))
     return argparse.Namespace(**{**none, **given})
 
 
@@ -146,26 +152,170 @@ def test_every_mistake_about_workers_is_told_at_once(monkeypatch: pytest.MonkeyP
     assert about == ["--workers", "--listen", TOKEN, "--expect-workers"]
     monkeypatch.setenv(TOKEN, "x" * LEAST_TOKEN)
     problems = []
-    assert asked_workers(options(expect_workers="2", listen="10.0.0.1:1"), problems) == 2
+    assert asked_workers(options(expect_workers=2, listen="10.0.0.1:1"), problems) == 2
     assert asked_workers(options(workers=3), problems) == 3
     assert problems == []
     assert asked_workers(options(listen="10.0.0.1:1"), problems) is None
     assert "--expect-workers" in problems[0]
 
 
+@pytest.mark.parametrize("option", ["--workers", "--expect-workers"])
+@pytest.mark.parametrize("word", ["0", "-1", "1.5", "two", "²", "inf", ""])
+def test_a_number_of_generators_that_is_none_is_refused(
+    option: str, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, "x" * LEAST_TOKEN)
+    problems: list[str] = []
+    assert asked_workers(parse(["run", f"{option}={word}"]), problems) is None
+    (problem,) = problems
+    assert problem.startswith(f"{option}: ")
+    assert problem.endswith(" is no whole number of 1 or more")
+
+
+def planned(*styles: str, **changes: object) -> Plan:
+    """A plan with those styles."""
+    load = [{"model": "constant", "rate": 9}]
+    fields = {"question": "?", "noise": False, "styles": list(styles), "load": load}
+    return make_plan(Scenario.model_validate({**fields, **changes}))
+
+
 def test_what_cannot_be_had_from_other_machines() -> None:
-    assert unreachable(options(interleave=["a", "b"]), "spans.jsonl") == []
-    away = options(expect_workers="2", interleave=["a", "b"], resume=Path("r"))
-    found = unreachable(away, "spans.jsonl")
+    plan = planned("rest")
+    assert unreachable(options(interleave=["a", "b"]), "spans.jsonl", {}, plan) == []
+    away = options(expect_workers=2, interleave=["a", "b"], resume=Path("r"))
+    found = unreachable(away, "spans.jsonl", {}, plan)
     assert [each.partition(":")[0] for each in found] == [
         "--interleave",
         "--expect-workers",
         "--trace",
     ]
-    assert unreachable(options(expect_workers="2"), "http://collector:4318") == []
+    assert unreachable(options(expect_workers=2), "http://collector:4318", {}, plan) == []
 
 
-@pytest.mark.parametrize("address", ["", "5557", "host:5557", "::1:5557", "10.0.0.1:0", "10.0.0.1"])
+LOCAL = {
+    "kafka": "kafka://me:secret@10.0.0.9:9092,localhost:9092",
+    "rabbitmq": "amqp://127.0.0.1:5672/mine",
+    "redis": "redis://localhost:6379",
+    "postgres": "postgresql://127.0.0.1/orders",
+}
+"""Parts that run already, on a machine's loopback."""
+
+
+@pytest.fixture
+def no_given_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in PARTS:
+        monkeypatch.delenv(variable(part), raising=False)
+
+
+@pytest.mark.usefixtures("no_given_parts")
+def test_workers_elsewhere_are_not_sent_to_their_own_machine() -> None:
+    """Stores may stay on loopback: only services, which are here, talk to them."""
+    plan = planned(
+        "rest", "kafka", "rabbitmq", service={"store": "postgres"}, memory={"remember": "redis"}
+    )
+    assert set(plan.parts) == set(PARTS)
+    away = options(expect_workers=2, listen="10.0.0.1:5557", **LOCAL)
+    targets = {"rest": "http://127.0.0.1:8080", "sse": "http://10.0.0.1:8081"}
+    found = unreachable(away, "http://[::1]:4318", targets, plan)
+    assert [each.partition(":")[0] for each in found] == [
+        "--target rest", "--kafka", "--rabbitmq", "--trace",
+    ]  # fmt: skip
+    assert all("give an address that they reach" in each for each in found)
+    assert "127.0.0.1" in found[0]
+    assert "localhost" in found[1]
+    assert "secret" not in found[1]
+    for here in (options(**LOCAL), options(expect_workers=2, **LOCAL)):
+        assert unreachable(here, "http://[::1]:4318", targets, plan) == []
+    here = options(expect_workers=2, listen="127.0.0.2:5557", **LOCAL)
+    assert unreachable(here, "http://[::1]:4318", targets, plan) == []
+
+
+@pytest.mark.usefixtures("no_given_parts")
+def test_a_broker_to_which_no_worker_connects_may_be_anywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(variable("kafka"), LOCAL["kafka"])
+    away = options(expect_workers=2, listen="10.0.0.1:5557")
+    assert unreachable(away, None, {}, planned("rest")) == []
+    assert unreachable(away, None, {}, None) == []
+    ingest = planned("kafka", operation="ingest")
+    (found,) = unreachable(away, None, {}, ingest)
+    assert found.startswith("--kafka: ")
+    assert unreachable(away, None, {"kafka": "kafka://10.0.0.9:9092"}, ingest) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "hosts"),
+    [
+        ("http://me:secret@Host:80/a?b=http://127.0.0.1", ["host"]),
+        ("host:50051", ["host"]),
+        ("https://[::1]", ["::1"]),
+        ("kafkas://u:p@a:1,b:2/space?commit=each", ["a", "b"]),
+        ("tcp+curve://00ff@10.0.0.1:7", ["10.0.0.1"]),
+        ("http://[::1", []),
+        ("unix:///run/it", []),
+        ("", []),
+    ],
+)
+def test_the_hosts_of_an_address(address: str, hosts: list[str]) -> None:
+    assert hosts_of(address) == hosts
+
+
+def test_what_leads_each_machine_to_itself() -> None:
+    own = ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::"]
+    assert all(map(on_loopback, own))
+    assert not any(map(on_loopback, ["10.0.0.1", "localhost.example", "127", "master", "fe80::1"]))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    """What a command says that refuses its options."""
+    assert main(list(words)) == 2
+    return capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.usefixtures("no_given_parts")
+def test_a_run_and_locust_refuse_all_that_is_wrong_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, "x" * LEAST_TOKEN)
+    common = ["--expect-workers", "²", "--listen", "10.0.0.1:5557"]
+    common += ["--target", "rest=http://localhost:1"]
+    both = ["--expect-workers", "--target rest"]
+    run = [*common, "--kafka", LOCAL["kafka"], "--trace", "http://localhost:4318"]
+    said = refused(capsys, "run", "smoke", "--styles", "rest,kafka", *run)
+    assert [each.partition(":")[0] for each in said] == [*both, "--kafka", "--trace"]
+    said = refused(capsys, "locust", "--master", *common)
+    assert [each.partition(":")[0] for each in said] == both
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a b", "http://10.0.0.1", "10.0.0.1:5557", "10.0.0.256", "10.0.1", "::1", "*", "-a", "a..b"],
+)
+def test_what_is_no_host_is_no_master(host: str) -> None:
+    (said,) = master_problems(host)
+    assert said.startswith(f"--master-host: {host!r} is no name and no IPv4 address; ")
+
+
+def test_a_worker_refuses_all_that_is_wrong_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, "short")
+    told = ["--worker", "--master-host", "a b", "--master-port", "0"]
+    said = refused(capsys, "locust", *told)
+    assert [each.partition(" ")[0] for each in said] == [TOKEN, "--master-host:", "--master-port:"]
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.1", "master", "orderbench_master_1", "a-b.example.com", "x1.internal."]
+)
+def test_a_master_has_a_name_or_an_address(host: str) -> None:
+    assert master_problems(host) == []
+
+
+@pytest.mark.parametrize(
+    "address", ["", "5557", "host:5557", "::1:5557", "10.0.0.1:0", "10.0.0.1", "10.0.0.1:²"]
+)
 def test_a_run_listens_at_an_address_of_its_machine(address: str) -> None:
     (problem,) = listening_problems(address)
     assert "10.0.0.1:5557" in problem

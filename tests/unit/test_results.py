@@ -218,6 +218,7 @@ def test_ten_trials_come_in_order(tmp_path: Path) -> None:
     results.write_json(tmp_path / "run.json", {"format": 1, "cells": [{"id": "c"}]})
     for trial in range(1, 12):
         results.write_samples(results.trial_path(tmp_path, "c", trial), samples([]))
+    (tmp_path / "trials" / "c" / "².parquet").touch()
     assert [p.stem for p in results.open_run(tmp_path).trials["c"]] == [
         str(n) for n in range(1, 12)
     ]

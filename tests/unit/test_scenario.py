@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from clients import catalog
+from harness.cli.numeric import number, numbers
 from harness.cli.paths import SCENARIOS, scenario_path
-from harness.cli.run import number, numbers
 from harness.scenario import BadInput, load_scenario
 from harness.sections import BurstLoad, ClosedLoad, ReplayLoad
 
@@ -175,6 +175,7 @@ def test_options_reach_the_loads_that_they_fit(tmp_path: Path) -> None:
 def test_numbers_of_the_command_line() -> None:
     assert numbers("1,2.5,x") == [1, 2.5, "x"]
     assert number("1e3") == 1000.0
+    assert number("²") == "²"
 
 
 def test_labels_tell_two_of_the_same_apart(tmp_path: Path) -> None:

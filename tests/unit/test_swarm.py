@@ -3,8 +3,10 @@
 import argparse
 import dataclasses
 import importlib
+import io
 import json
 import re
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from harness.cli import run
+from harness.cli.numeric import numbers
 from harness.cli.paths import RESULTS, scenario_path
 from harness.load.live import Live
 from harness.load.messages import LoadSpec
@@ -23,7 +26,9 @@ from harness.scenario import BadInput, load_scenario
 from harness.sections import LOADS
 from harness.swarm import form
 from harness.swarm.board import TABLES, Board, percentile
+from harness.swarm.session import Session
 from harness.swarm.shape import steps
+from tests.support import LIMIT_S
 
 Given = dict[str, list[str]]
 NOW = datetime(2025, 1, 2, 3, 4, 5)
@@ -43,8 +48,8 @@ def load_of(given: Given) -> LoadPoint:
     told = dict(word.removeprefix("--").split("=", 1) for word in words(given)[1:])
     overrides = {
         "--load": told["load"],
-        "--rate": run.numbers(told["rate"]) if "rate" in told else None,
-        "--users": run.numbers(told["users"]) if "users" in told else None,
+        "--rate": numbers(told["rate"]) if "rate" in told else None,
+        "--users": numbers(told["users"]) if "users" in told else None,
         "--styles": ["rest"],
     }
     (load,) = {cell.load for cell in make_plan(load_scenario(SMOKE, overrides)).cells}
@@ -473,3 +478,76 @@ def test_merged_percentiles_are_those_of_the_raw_samples(
     for merged in (entry, stats.total):
         assert merged.num_requests == 15_000
         assert merged.get_response_time_percentile(share) == pytest.approx(wanted, rel=0.01)
+
+
+class Gone:
+    """A process that has said something, and was killed."""
+
+    def __init__(self, said: bytes, words: bytes = b"") -> None:
+        self.stdin, self.stdout, self.stderr = io.BytesIO(), io.BytesIO(said), io.BytesIO(words)
+
+    def wait(self) -> int:
+        return -9
+
+    def kill(self) -> None:
+        """It has ended."""
+
+
+@pytest.fixture
+def session_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gone], Session]:
+    """A session whose run is that process."""
+
+    def begin(process: Gone) -> Session:
+        monkeypatch.setattr("harness.swarm.session.subprocess.Popen", lambda *_, **__: process)
+        return Session(["smoke"])
+
+    return begin
+
+
+PLANNED = b'{"event": "planned", "trials": 1}\n'
+END = b'{"event": "end", "report": "there/report.html"}\n'
+
+
+def ended(session: Session) -> bool:
+    """Whether it has, with its code; nobody waits for it any more."""
+    if not session.ended.wait(LIMIT_S):
+        return False
+    session.kill()
+    session.stop()
+    return session.code == -9 and not session.running
+
+
+def test_a_run_that_is_killed_in_the_middle_of_a_line_has_ended(
+    session_of: Callable[[Gone], Session],
+) -> None:
+    session = session_of(Gone(PLANNED + b'{"event": "figures", "rows": [{"milest'))
+    assert ended(session)
+    assert session.problems() == []
+    assert session.report is None
+    session = session_of(Gone(PLANNED[:9]))
+    assert ended(session)
+    assert session.problems() == ["the run ended with code -9"]
+
+
+def test_what_is_no_message_of_the_run_is_passed_over(
+    session_of: Callable[[Gone], Session],
+) -> None:
+    others = b'words\n\n[1]\n{"rows": []}\n\xff\n'
+    heard: list[Any] = []
+    session = session_of(Gone(others + PLANNED + others + END))
+    session.begin(heard.append)
+    assert ended(session)
+    assert [message["event"] for message in heard] == ["planned", "end"]
+    assert session.report == "there/report.html"
+
+
+def test_a_run_whose_listener_fails_ends_too(session_of: Callable[[Gone], Session]) -> None:
+    process = Gone(PLANNED + END)
+    session = session_of(process)
+
+    def fail(_: Mapping[str, Any]) -> None:
+        raise RuntimeError("a listener of the test's own")
+
+    session.begin(fail)
+    assert ended(session)
+    assert process.stdout.closed
