@@ -542,6 +542,8 @@ def test_what_is_too_large_is_not_taken_in(run: Run) -> None:
 class ManySeen:
     """A sampler that has seen more than one message can hold."""
 
+    wire = None
+
     def __init__(self, notes: Notes, *_: object) -> None:
         self._notes = notes
 
